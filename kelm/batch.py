@@ -1,0 +1,371 @@
+"""What flows from the readers to the encoder: one text as `Encoded`, many as a `Batch`.
+
+    Encoded, Encoded, ...  --pack-->  Batch(tokens, positions, segments, visibility, parts)
+
+    row 0   [CLS] a b c [SEP] [CLS] d e [SEP]        several texts may share a row
+    row 1   [CLS] f g h i j k [SEP] [PAD]            document code -1 is padding
+
+Who sees whom is never a stored square but three small integers a token (`Visibility`). Everything that is not a
+token (mentions, pairs, languages, targets) is a typed `Part` whose indices `pack` moves to their place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+import torch
+
+from kelm.errors import MissingPart, TextTooLong
+from kelm.typing import Bool, Int, Tensor
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+__all__ = ["Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "index", "pack", "place"]
+
+P = TypeVar("P", bound="Part")
+
+
+def index(of: str) -> Any:
+    """Declares a field of a `Part` as an index of a "row", a "token" or a "text", moved when texts are packed.
+
+    Within one `Encoded` such an index counts from 0; -1 means none and stays.
+    """
+    return field(metadata={"index": of})
+
+
+class Part:
+    """Base of typed additions to a text or a batch: a frozen dataclass of 1-D tensors of equal length.
+
+    >>> @dataclass(frozen=True, slots=True)
+    ... class Languages(Part):
+    ...     row: Int[Tensor, "language"] = index("row")
+    ...     language: Int[Tensor, "language"]
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def join(cls, parts: Sequence[tuple[Self, int, int, int]]) -> Self:
+        """Returns one part from many, each given with the row, first token and number of its text."""
+        columns: dict[str, Tensor] = {}
+        for column in dataclasses.fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
+            counts = column.metadata.get("index")
+            moved = []
+            for part, row, first, text in parts:
+                values: Tensor = getattr(part, column.name)
+                if counts is not None:
+                    values = torch.where(
+                        values < 0, values, values + {"row": row, "token": first, "text": text}[counts]
+                    )
+                moved.append(values)
+            columns[column.name] = torch.cat(moved)
+        return cls(**columns)
+
+    def map(self, change: Any) -> Self:
+        """Returns the part with `change` applied to each of its tensors (to move it to a device, say)."""
+        values = {column.name: getattr(self, column.name) for column in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return type(self)(**{name: change(v) if isinstance(v, Tensor) else v for name, v in values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Texts(Part):
+    """Where each text of the batch lies; made by `pack`. `first` holds its [CLS] or <s>."""
+
+    row: Int[Tensor, "text"] = index("row")
+    first: Int[Tensor, "text"] = index("token")
+    last: Int[Tensor, "text"] = index("token")
+
+
+@dataclass(frozen=True, slots=True)
+class Targets(Part):
+    """The positions at which a vocabulary head runs, and the token that it shall find there."""
+
+    row: Int[Tensor, "target"] = index("row")
+    token: Int[Tensor, "target"] = index("token")
+    label: Int[Tensor, "target"] = field()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One tokenized text (or pair read together), as readers make it, enrichers change it and collates pack it.
+
+    Attributes:
+        tokens: vocabulary ids, special tokens included.
+        spans: the characters [start, end) of `text` behind each token; -1, -1 where there are none.
+        words: number of the word that a token belongs to; -1 marks special tokens.
+        segments: 0 for the first text, 1 for the second (BERT's token types).
+        positions: soft positions counted from 0, or None for 0, 1, 2, ...
+        branch, anchor: visibility codes (see `Visibility`), or None for a plain text.
+        parts: additions; their indices count within this text.
+        number: ordinal in its corpus; randomness is drawn by it, so that it does not depend on batch or process.
+        origin: "file:line", for messages.
+    """
+
+    text: str
+    tokens: Int[np.ndarray, "token"]
+    spans: Int[np.ndarray, "token 2"]
+    words: Int[np.ndarray, "token"]
+    segments: Int[np.ndarray, "token"]
+    positions: Int[np.ndarray, "token"] | None = None
+    branch: Int[np.ndarray, "token"] | None = None
+    anchor: Int[np.ndarray, "token"] | None = None
+    parts: Mapping[type[Part], Part] = field(default_factory=dict)
+    number: int = 0
+    origin: str = ""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, part: type[P]) -> P:
+        return _find(self.parts, part, f"the text at {self.origin or self.text[:40]!r}")
+
+    @property
+    def special(self) -> Bool[np.ndarray, "token"]:
+        return self.words < 0
+
+    def having(self, *parts: Part, **changes: Any) -> Encoded:
+        """Returns the text with parts added (or replaced) and fields changed."""
+        together = {**self.parts, **{type(part): part for part in parts}}
+        return dataclasses.replace(self, parts=together, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Who may see whom, as integer codes a token (K-BERT's visible matrix, packing and causality in one rule).
+
+    i sees j  <=>  document equal, and (branch equal, or anchor equal and exactly one of them on the trunk),
+                   and (not causal, or j <= i)
+
+    Attributes:
+        document: which text of the row; -1 is padding. Padding sees padding, so that no softmax is ever empty.
+        branch: 0 = the sentence's trunk, k > 0 = injected branch k; None where there are no branches.
+        anchor: on the trunk the id of the mention that a token belongs to, or -1; on a branch the mention it hangs on.
+        causal: a token sees only what stands before it in the row, and itself.
+        full: known to hide nothing: one text a row, no padding, no branches, not causal. Then no mask is needed.
+    """
+
+    document: Int[Tensor, "row token"]
+    branch: Int[Tensor, "row token"] | None = None
+    anchor: Int[Tensor, "row token"] | None = None
+    causal: bool = False
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.branch is None) != (self.anchor is None):
+            raise ValueError("Visibility: branch and anchor go together; give both or neither.")
+
+    def _sees(self, row: Tensor, here: Tensor, there: Tensor) -> Bool[Tensor, "..."]:
+        """The rule itself, over broadcastable indices; `mask` and `block_mask` both come from it."""
+        sees = self.document[row, here] == self.document[row, there]
+        if self.branch is not None and self.anchor is not None:
+            branch, other = self.branch[row, here], self.branch[row, there]
+            hangs = (self.anchor[row, here] == self.anchor[row, there]) & ((branch == 0) != (other == 0))
+            sees = sees & ((branch == other) | hangs)
+        if self.causal:
+            sees = sees & (there <= here)
+        return sees
+
+    def mask(self) -> Bool[Tensor, "row 1 token token"]:
+        """Returns the expanded mask for `scaled_dot_product_attention`: True = seen.
+
+        Cost: rows x tokens² booleans, on the device of the codes.
+        """
+        rows, tokens = self.document.shape
+        row = torch.arange(rows, device=self.document.device).view(rows, 1, 1)
+        token = torch.arange(tokens, device=self.document.device)
+        return self._sees(row, token.view(1, tokens, 1), token.view(1, 1, tokens)).unsqueeze(1)
+
+    def mask_mod(self) -> Any:
+        """Returns FlexAttention's `mask_mod(row, head, query, key)` for the same rule."""
+
+        def mask_mod(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return self._sees(row, query, key)
+
+        return mask_mod
+
+    def block_mask(self) -> BlockMask:
+        """Returns the sparse block mask for FlexAttention (CUDA; FlexAttention has no backward pass on a CPU)."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        rows, tokens = self.document.shape
+        return create_block_mask(self.mask_mod(), rows, None, tokens, tokens, device=str(self.document.device))
+
+    def map(self, change: Any) -> Visibility:
+        """Returns the codes with `change` applied to each tensor."""
+        return dataclasses.replace(
+            self,
+            document=change(self.document),
+            branch=None if self.branch is None else change(self.branch),
+            anchor=None if self.anchor is None else change(self.anchor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the encoder reads.
+
+    Attributes:
+        tokens, positions, segments: positions count from 0; the model adds RoBERTa's offset.
+        objective: whose batch this is.
+        parts: typed additions, `batch[Mentions]`; a missing one raises `MissingPart`.
+        units: how many things each loss is a sum over ("mlm": number of targets); the trainer divides by it.
+        origins: where the texts came from, for messages.
+        cursor: where the stream that made it stands after it; the trainer stores it for an exact resume.
+    """
+
+    tokens: Int[Tensor, "row token"]
+    positions: Int[Tensor, "row token"]
+    segments: Int[Tensor, "row token"]
+    visibility: Visibility
+    objective: str = ""
+    parts: Mapping[type[Part], Part] = field(default_factory=dict)
+    units: Mapping[str, int] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
+    cursor: Any = None
+
+    def __getitem__(self, part: type[P]) -> P:
+        return _find(self.parts, part, f'the batch of "{self.objective}"')
+
+    def __contains__(self, part: type[Part]) -> bool:
+        return part in self.parts
+
+    @property
+    def real(self) -> Bool[Tensor, "row token"]:
+        """True at tokens, False at padding."""
+        return self.visibility.document >= 0
+
+    def having(self, *parts: Part, **changes: Any) -> Batch:
+        """Returns the batch with parts added (or replaced) and fields changed."""
+        together = {**self.parts, **{type(part): part for part in parts}}
+        return dataclasses.replace(self, parts=together, **changes)
+
+    def map(self, change: Any) -> Batch:
+        """Returns the batch with `change` applied to each tensor in it."""
+        return dataclasses.replace(
+            self,
+            tokens=change(self.tokens),
+            positions=change(self.positions),
+            segments=change(self.segments),
+            visibility=self.visibility.map(change),
+            parts={kind: part.map(change) for kind, part in self.parts.items()},
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:  # called by torch's DataLoader
+        return self.map(lambda tensor: tensor.pin_memory())
+
+
+def _find(parts: Mapping[type[Part], Part], kind: type[P], owner: str) -> P:
+    part = parts.get(kind)
+    if part is None:
+        have = ", ".join(sorted(known.__name__ for known in parts)) or "none"
+        raise MissingPart(
+            f"{owner} has no {kind.__name__} (it has: {have}). Use a reader or collate that adds {kind.__name__}."
+        )
+    return part  # type: ignore[return-value]  # keyed by its own type
+
+
+def place(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Returns which texts share which row: first-fit decreasing, rows of at most `room` tokens.
+
+    Rows and their texts are in a fixed order (longest first, ties by number).
+    Cost: texts x rows in the worst case; meant for one batch or one pool of texts, not for a corpus.
+    """
+    rows: list[list[int]] = []
+    space: list[int] = []
+    for text in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):
+        for row, left in enumerate(space):
+            if lengths[text] <= left:
+                break
+        else:
+            row = len(rows)
+            rows.append([])
+            space.append(room)
+        rows[row].append(text)
+        space[row] -= lengths[text]
+    return rows
+
+
+def pack(
+    texts: Sequence[Encoded],
+    *,
+    pad: int,
+    objective: str = "",
+    room: int | None = None,
+    units: Mapping[str, int] | None = None,
+    parts: Iterable[Part] = (),
+    causal: bool = False,
+) -> Batch:
+    """Lays texts into rows and moves the indices of their parts to their new place.
+
+    Texts keep their order: text i of the batch (in `Texts` and in every part) is `texts[i]`, whatever row it is in.
+
+    Args:
+        pad: the vocabulary's padding id.
+        room: tokens a row may hold; several short texts then share a row. None: one text a row.
+        units: what each loss is summed over (see `Batch.units`).
+        parts: ready-made parts of the whole batch.
+
+    Raises:
+        TextTooLong: a text has more than `room` tokens.
+    """
+    lengths = [len(text) for text in texts]
+    if room is not None and max(lengths, default=0) > room:
+        longest = texts[lengths.index(max(lengths))]
+        raise TextTooLong(
+            f"{longest.origin or longest.text[:40]!r}: {len(longest)} tokens do not fit a row of {room}. "
+            "Cut texts when reading (reader: length), or give rows more room."
+        )
+    rows = [[number] for number in range(len(texts))] if room is None else place(lengths, room)
+    width = max((sum(lengths[number] for number in row) for row in rows), default=0)
+    codes = any(text.branch is not None for text in texts)
+
+    shape = (len(rows), width)
+    tokens = np.full(shape, pad, dtype=np.int64)
+    positions, segments = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    document = np.full(shape, -1, dtype=np.int64)
+    branch = np.zeros(shape, dtype=np.int64) if codes else None
+    anchor = np.full(shape, -1, dtype=np.int64) if codes else None
+    at: list[tuple[int, int]] = [(0, 0)] * len(texts)
+    for row, members in enumerate(rows):
+        first = 0
+        for order, number in enumerate(members):
+            text = texts[number]
+            here = (row, slice(first, first + len(text)))
+            tokens[here], segments[here], document[here] = text.tokens, text.segments, order
+            positions[here] = np.arange(len(text)) if text.positions is None else text.positions
+            if branch is not None and anchor is not None and text.branch is not None:
+                branch[here], anchor[here] = text.branch, text.anchor
+            at[number] = (row, first)
+            first += len(text)
+
+    row_of, first_of = torch.tensor([row for row, _ in at]), torch.tensor([first for _, first in at])
+    together: dict[type[Part], Part] = {Texts: Texts(row_of, first_of, first_of + torch.tensor(lengths) - 1)}
+    for kind in dict.fromkeys(kind for text in texts for kind in text.parts):
+        together[kind] = kind.join(
+            [(text.parts[kind], *at[number], number) for number, text in enumerate(texts) if kind in text.parts]
+        )
+    together.update({type(part): part for part in parts})
+    return Batch(
+        tokens=torch.from_numpy(tokens),
+        positions=torch.from_numpy(positions),
+        segments=torch.from_numpy(segments),
+        visibility=Visibility(
+            document=torch.from_numpy(document),
+            branch=None if branch is None else torch.from_numpy(branch),
+            anchor=None if anchor is None else torch.from_numpy(anchor),
+            causal=causal,
+            full=not codes and not causal and bool((document == 0).all()),
+        ),
+        objective=objective,
+        parts=together,
+        units=dict(units or {}),
+        origins=tuple(text.origin for text in texts),
+    )

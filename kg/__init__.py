@@ -1,0 +1,1 @@
+"""Knowledge graphs for kelm: load, embed, link, fuse."""

@@ -1,0 +1,1 @@
+"""Cross-lingual methods for kelm."""
