@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -25,36 +25,34 @@ from kelm.typing import Bool, Int, Tensor
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-__all__ = ["Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "index", "pack", "place"]
+__all__ = ["Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "pack", "place"]
 
 P = TypeVar("P", bound="Part")
-
-
-def index(of: str) -> Any:
-    """Declares a field of a `Part` as an index of a "row", a "token" or a "text", moved when texts are packed.
-
-    Within one `Encoded` such an index counts from 0; -1 means none and stays.
-    """
-    return field(metadata={"index": of})
 
 
 class Part:
     """Base of typed additions to a text or a batch: a frozen dataclass of 1-D tensors of equal length.
 
+    Attributes:
+        indices: which fields are indices, and of what: a "row", a "token" of a row, or a "text" of the batch. Within
+            one `Encoded` they count from 0; `pack` moves them to their place. -1 means none and stays.
+
     >>> @dataclass(frozen=True, slots=True)
     ... class Languages(Part):
-    ...     row: Int[Tensor, "language"] = index("row")
+    ...     indices: ClassVar = {"row": "row"}
+    ...     row: Int[Tensor, "language"]
     ...     language: Int[Tensor, "language"]
     """
 
     __slots__ = ()
+    indices: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def join(cls, parts: Sequence[tuple[Self, int, int, int]]) -> Self:
         """Returns one part from many, each given with the row, first token and number of its text."""
         columns: dict[str, Tensor] = {}
         for column in dataclasses.fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            counts = column.metadata.get("index")
+            counts = cls.indices.get(column.name)
             moved = []
             for part, row, first, text in parts:
                 values: Tensor = getattr(part, column.name)
@@ -76,18 +74,20 @@ class Part:
 class Texts(Part):
     """Where each text of the batch lies; made by `pack`. `first` holds its [CLS] or <s>."""
 
-    row: Int[Tensor, "text"] = index("row")
-    first: Int[Tensor, "text"] = index("token")
-    last: Int[Tensor, "text"] = index("token")
+    indices: ClassVar = {"row": "row", "first": "token", "last": "token"}
+    row: Int[Tensor, text]
+    first: Int[Tensor, text]
+    last: Int[Tensor, text]
 
 
 @dataclass(frozen=True, slots=True)
 class Targets(Part):
     """The positions at which a vocabulary head runs, and the token that it shall find there."""
 
-    row: Int[Tensor, "target"] = index("row")
-    token: Int[Tensor, "target"] = index("token")
-    label: Int[Tensor, "target"] = field()
+    indices: ClassVar = {"row": "row", "token": "token"}
+    row: Int[Tensor, target]
+    token: Int[Tensor, target]
+    label: Int[Tensor, target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ class Encoded:
     """
 
     text: str
-    tokens: Int[np.ndarray, "token"]
+    tokens: Int[np.ndarray, token]
     spans: Int[np.ndarray, "token 2"]
-    words: Int[np.ndarray, "token"]
-    segments: Int[np.ndarray, "token"]
-    positions: Int[np.ndarray, "token"] | None = None
-    branch: Int[np.ndarray, "token"] | None = None
-    anchor: Int[np.ndarray, "token"] | None = None
+    words: Int[np.ndarray, token]
+    segments: Int[np.ndarray, token]
+    positions: Int[np.ndarray, token] | None = None
+    branch: Int[np.ndarray, token] | None = None
+    anchor: Int[np.ndarray, token] | None = None
     parts: Mapping[type[Part], Part] = field(default_factory=dict)
     number: int = 0
     origin: str = ""
@@ -125,7 +125,7 @@ class Encoded:
         return _find(self.parts, part, f"the text at {self.origin or self.text[:40]!r}")
 
     @property
-    def special(self) -> Bool[np.ndarray, "token"]:
+    def special(self) -> Bool[np.ndarray, token]:
         return self.words < 0
 
     def having(self, *parts: Part, **changes: Any) -> Encoded:
@@ -159,7 +159,7 @@ class Visibility:
         if (self.branch is None) != (self.anchor is None):
             raise ValueError("Visibility: branch and anchor go together; give both or neither.")
 
-    def _sees(self, row: Tensor, here: Tensor, there: Tensor) -> Bool[Tensor, "..."]:
+    def _sees(self, row: Tensor, here: Tensor, there: Tensor) -> Bool[Tensor, ...]:
         """The rule itself, over broadcastable indices; `mask` and `block_mask` both come from it."""
         sees = self.document[row, here] == self.document[row, there]
         if self.branch is not None and self.anchor is not None:
@@ -281,11 +281,8 @@ def place(lengths: Sequence[int], room: int) -> list[list[int]]:
     rows: list[list[int]] = []
     space: list[int] = []
     for text in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):
-        for row, left in enumerate(space):
-            if lengths[text] <= left:
-                break
-        else:
-            row = len(rows)
+        row = next((row for row, left in enumerate(space) if lengths[text] <= left), len(rows))
+        if row == len(rows):
             rows.append([])
             space.append(room)
         rows[row].append(text)
@@ -341,7 +338,7 @@ def pack(
             here = (row, slice(first, first + len(text)))
             tokens[here], segments[here], document[here] = text.tokens, text.segments, order
             positions[here] = np.arange(len(text)) if text.positions is None else text.positions
-            if branch is not None and anchor is not None and text.branch is not None:
+            if branch is not None and anchor is not None and text.branch is not None and text.anchor is not None:
                 branch[here], anchor[here] = text.branch, text.anchor
             at[number] = (row, first)
             first += len(text)
