@@ -1,0 +1,67 @@
+"""The shape of an encoder, in Hugging Face's words, and the extensions that it carries."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from transformers import PreTrainedConfig
+
+from kelm.errors import KelmError
+
+__all__ = ["FAMILIES", "EncoderConfig", "Family"]
+
+Family = Literal["bert", "roberta", "xlm-roberta"]
+FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta")
+
+
+class EncoderConfig(PreTrainedConfig):
+    """The shape of an `Encoder`; field names and defaults are Hugging Face BERT's.
+
+    Attributes:
+        family: whose checkpoints it reads and writes, and whose conventions it follows.
+        extensions: options of each extension by its plug-in name, in the order in which they apply.
+        pooler: the checkpoint has BERT's pooler (dense and tanh on the first token).
+        attention: the kernel; "sdpa" runs everywhere, "flex" is sparse and runs on CUDA without attention dropout.
+    """
+
+    model_type = "kelm"
+
+    family: Family = "bert"
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    pooler: bool = True
+    attention: Literal["sdpa", "flex"] = "sdpa"
+    extensions: dict[str, dict[str, Any]] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.family not in FAMILIES:
+            raise KelmError(f'EncoderConfig: family "{self.family}" is not one of {", ".join(FAMILIES)}.')
+        if self.hidden_size % self.num_attention_heads:
+            raise KelmError(
+                f"EncoderConfig: hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}."
+            )
+        if self.attention == "flex" and self.attention_probs_dropout_prob:
+            raise KelmError('EncoderConfig: attention "flex" has no dropout; set attention_probs_dropout_prob to 0.')
+
+    @property
+    def position_offset(self) -> int:
+        """What is added to `Batch.positions`: RoBERTa and XLM-R count from the padding id + 1."""
+        return 0 if self.family == "bert" else self.pad_token_id + 1
+
+    @property
+    def longest(self) -> int:
+        """The number of positions a text may have."""
+        return self.max_position_embeddings - self.position_offset
