@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class Part:
     indices: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def join(cls, parts: Sequence[tuple[Self, int, int, int]]) -> Self:
+    def join(cls: type[P], parts: Sequence[tuple[P, int, int, int]]) -> P:
         """Returns one part from many, each given with the row, first token and number of its text."""
         columns: dict[str, Tensor] = {}
         for column in dataclasses.fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
@@ -64,7 +64,7 @@ class Part:
             columns[column.name] = torch.cat(moved)
         return cls(**columns)
 
-    def map(self, change: Any) -> Self:
+    def map(self: P, change: Any) -> P:
         """Returns the part with `change` applied to each of its tensors (to move it to a device, say)."""
         values = {column.name: getattr(self, column.name) for column in dataclasses.fields(self)}  # type: ignore[arg-type]
         return type(self)(**{name: change(v) if isinstance(v, Tensor) else v for name, v in values.items()})
@@ -159,7 +159,7 @@ class Visibility:
         if (self.branch is None) != (self.anchor is None):
             raise ValueError("Visibility: branch and anchor go together; give both or neither.")
 
-    def _sees(self, row: Tensor, here: Tensor, there: Tensor) -> Bool[Tensor, ...]:
+    def _sees(self, row: Tensor, here: Tensor, there: Tensor) -> Bool[Tensor, "..."]:
         """The rule itself, over broadcastable indices; `mask` and `block_mask` both come from it."""
         sees = self.document[row, here] == self.document[row, there]
         if self.branch is not None and self.anchor is not None:
@@ -182,11 +182,7 @@ class Visibility:
 
     def mask_mod(self) -> Any:
         """Returns FlexAttention's `mask_mod(row, head, query, key)` for the same rule."""
-
-        def mask_mod(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return self._sees(row, query, key)
-
-        return mask_mod
+        return lambda row, head, query, key: self._sees(row, query, key)
 
     def block_mask(self) -> BlockMask:
         """Returns the sparse block mask for FlexAttention (CUDA; FlexAttention has no backward pass on a CPU)."""

@@ -25,6 +25,7 @@ class EncoderConfig(PreTrainedConfig):
     """
 
     model_type = "kelm"
+    __no_type_check__ = True  # HF writes the constructor, which also takes fields of other models
 
     family: Family = "bert"
     vocab_size: int = 30522

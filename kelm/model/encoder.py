@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -80,6 +80,7 @@ class Encoder(PreTrainedModel):
         self.extensions = nn.ModuleDict()
         for name, options in (config.extensions or {}).items():
             self.extensions[name] = _extension(name, config, options)
+        config.extensions = {name: extension.options for name, extension in self._named_extensions()}
         _check_order(self.extensions)
 
     def encode(self, batch: Batch, *, trail: bool = False) -> Stream:
@@ -106,8 +107,11 @@ class Encoder(PreTrainedModel):
             stream = extension.finish(stream)
         return stream.having(trail=(*stream.trail, stream.hidden)) if trail else stream
 
+    def _named_extensions(self) -> list[tuple[str, Extension]]:
+        return list(self.extensions.items())  # type: ignore[arg-type]  # a ModuleDict of extensions only
+
     def _extensions(self) -> list[Extension]:
-        return list(self.extensions.values())  # type: ignore[arg-type]  # a ModuleDict of extensions only
+        return [extension for _, extension in self._named_extensions()]
 
     def _step(self, index: int) -> Step:
         step: Step = self.encoder.layer[index]
@@ -181,7 +185,7 @@ class Encoder(PreTrainedModel):
         self.embeddings.word_embeddings = value
 
     @classmethod
-    def from_hf(cls, name_or_path: str | Path, *, extensions: Extensions = (), **changes: Any) -> Self:
+    def from_hf(cls, name_or_path: str | Path, *, extensions: Extensions = (), **changes: Any) -> Encoder:
         """Returns the encoder of a BERT, RoBERTa or XLM-R checkpoint, with fresh extensions.
 
         The checkpoint may hold a task head, which is left out; everything else has to fit exactly.
@@ -231,6 +235,7 @@ class Encoder(PreTrainedModel):
 
     def save_pretrained(self, save_directory: Any, *arguments: Any, **options: Any) -> None:
         """Writes weights, configuration and what extensions keep beside them."""
+        self.config.extensions = {name: extension.options for name, extension in self._named_extensions()}
         super().save_pretrained(save_directory, *arguments, **options)
         for extension in self._extensions():
             extension.save(Path(save_directory))

@@ -64,6 +64,7 @@ class Extension(nn.Module):
     ``def __init__(self, config: EncoderConfig, *, width: int = 100)``. The options are stored in the checkpoint.
 
     Attributes:
+        options: what the checkpoint stores to build the extension again; as given, unless a subclass resolves them.
         innermost: it needs a layer's halves (`step.attend`, `step.expand`, `step.contract`), so `step` must be the
             `Layer` itself: no other extension may stand between. The encoder checks that.
     """
@@ -72,6 +73,7 @@ class Extension(nn.Module):
 
     def __init__(self, config: EncoderConfig, **options: Any) -> None:
         super().__init__()
+        self.options: dict[str, Any] = options
 
     def embed(self, vectors: Float[Tensor, "row token width"], batch: Batch) -> Float[Tensor, "row token width"]:
         """Changes the word vectors, before position, type and norm."""
