@@ -48,7 +48,7 @@ class VocabularyHead(nn.Module):
     def loss(
         self,
         states: Float[Tensor, "target width"],
-        labels: Int[Tensor, target],
+        labels: Int[Tensor, "target"],
         vocabulary: Float[Tensor, "word width"],
     ) -> Float[Tensor, ""]:
         """Returns the summed cross-entropy of the labels.
