@@ -1,0 +1,1 @@
+"""Tokenizers, the training of vocabularies, and the way between characters, tokens and words."""
