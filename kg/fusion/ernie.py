@@ -158,8 +158,9 @@ class Ernie(Extension):
                 nn.init.normal_(module.weight, std=config.initializer_range)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            if isinstance(module, Fusion):
-                nn.init.zeros_(module.up.weight)  # a fresh extension leaves the encoder's output as it was
+        for fusion in self.fusions.values():
+            assert isinstance(fusion, Fusion)
+            nn.init.zeros_(fusion.up.weight)  # a fresh extension leaves the encoder's output as it was
 
     def attach(self, table: EntityTable) -> None:
         """Takes the vectors of a table; mentions' `entity` then counts its rows.
