@@ -1,0 +1,410 @@
+"""The one training loop: draw, forward and backward, check, update, evaluate, save.
+
+    Trainer(Learner(encoder, [objective]), {"mlm": stream}, train=Training(steps=1000)).run()
+
+It runs on whatever accelerate finds: one CPU or GPU, or one process of several started by torchrun or
+`accelerate launch`. The same seed and data give the same weights, interrupted or not.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from torch import nn
+
+from kelm.batch import Batch
+from kelm.errors import CheckpointError, KelmError, RecipeError, TrainingDiverged, closest
+from kelm.objectives.base import Losses
+from kelm.tasks.base import Scores
+from kelm.training import checkpoint, optim
+from kelm.training.learner import Learner
+from kelm.training.log import Log, Record
+from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
+from kelm.training.signals import Interrupts
+from kelm.training.work import Batches, Work, draw, everyone, turn
+from kelm.typing import Tensor
+
+__all__ = ["Progress", "Result", "Trainer"]
+
+SKIPS = 10  # steps in a row that may be left out because of a loss that is not a number
+Reason = Literal["done", "patience", "data", "signal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        tokens, seconds: so far.
+        losses: means of the last step, by part.
+        scores, scored: the last evaluation and its step.
+        best, best_step: the best value of the chosen metric and its step.
+        waited: evaluations since the best one.
+        skipped: steps left out, the last ones in a row.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    losses: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    scored: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    waited: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        stopped: all steps "done", "patience" lost, the "data" ended, or a "signal" came.
+        signal: its number.
+        history: (step, scores) of each evaluation since this run started or was resumed.
+    """
+
+    progress: Progress
+    stopped: Reason
+    signal: int | None
+    history: tuple[tuple[int, Scores], ...]
+
+
+class _Call(nn.Module):
+    """What accelerate wraps and compile compiles, so that the learner itself stays as it was."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, batch: Batch) -> Losses:
+        losses: Losses = self.learner(batch)
+        return losses
+
+
+class Trainer:
+    """Trains a learner. Only `learner`, `streams` and `train.steps` are needed; without `folder` nothing is written.
+
+    Args:
+        streams: a stream of batches for each objective, already sharded by process.
+        weights: factor of each objective's loss; 1 where not given.
+        rates: draw one objective a step, with these relative rates. None: all objectives in every step.
+        folder: where checkpoints, log and the trained model go.
+        resume: go on from the last checkpoint in `folder`, if there is one.
+        evaluate: returns scores of the learner; called in every process, the first one's answer counts.
+        show: show progress on standard error.
+
+    Raises:
+        CheckpointError: `folder` holds another run, or cannot be written, or a checkpoint is damaged.
+        TrainingDiverged: a loss or gradient is not a number; the checkpoints from before are kept.
+        RecipeError: an option is impossible here.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        streams: Mapping[str, Batches],
+        *,
+        train: Training,
+        optim: Optimization = Optimization(),  # noqa: B008  # frozen
+        evaluation: Evaluation = Evaluation(),  # noqa: B008
+        checkpoints: Checkpoints = Checkpoints(),  # noqa: B008
+        log: Logging = Logging(),  # noqa: B008
+        weights: Mapping[str, float] | None = None,
+        rates: Mapping[str, float] | None = None,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        evaluate: Callable[[Learner], Scores] | None = None,
+        show: bool = False,
+    ) -> None:
+        _check_names(learner, streams, weights or {}, rates)
+        if train.steps is None:
+            raise RecipeError("the trainer needs a number of steps", field="train.steps", remedy="Set train.steps.")
+        self.learner, self.streams, self.steps = learner, dict(streams), train.steps
+        self.train, self.optim, self.evaluation, self.checkpoints = train, optim, evaluation, checkpoints
+        self.weights, self.rates, self.evaluate = weights or {}, rates, evaluate
+        self.folder = None if folder is None else Path(folder)
+        self.resume, self.show, self.logging = resume, show, log
+        self.progress = Progress()
+        self._history: list[tuple[int, Scores]] = []
+        self._best_weights: dict[str, Tensor] | None = None
+        self._prepare()
+
+    def run(self) -> Result:
+        """Trains until the steps are done, patience is lost, the data ends or a signal comes."""
+        _seed(self.train.seed, self.accelerator.process_index)
+        random_state = self._open()
+        self._iterators = {name: iter(stream) for name, stream in self.streams.items()}
+        if random_state is not None:
+            checkpoint.restore_random_state(random_state)
+        main = self.accelerator.is_main_process
+        self.log = Log(
+            self.folder if main else None,
+            self.logging,
+            steps=self.steps,
+            start=self.progress.step,
+            show=self.show and main,
+        )
+        with Interrupts() as self._interrupts, self.log, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+            reason = self._loop()
+            self._close(reason)
+        return Result(self.progress, reason, self._interrupts.received, tuple(self._history))
+
+    def _loop(self) -> Reason:
+        names = list(self.streams)
+        while self.progress.step < self.steps:
+            if self._lost_patience():
+                return "patience"
+            started = time.perf_counter()
+            step = self.progress.step + 1
+            work = draw(self._iterators, turn(names, self.rates, self.train.seed, step), self.train.accumulation)
+            if work is None:
+                return "data"
+            interrupted = self._update(step, work)
+            self.progress = replace(self.progress, seconds=self.progress.seconds + time.perf_counter() - started)
+            improved = self._score() if _due(step, self.evaluation.every) else False
+            if improved or interrupted or _due(step, self.checkpoints.every):
+                self._save()
+            if interrupted:
+                return "signal"
+        return "done"
+
+    def _update(self, step: int, work: Work) -> bool:
+        """Makes one update; returns whether some process was asked to stop."""
+        sums, wrong = self._backward(work)
+        told = everyone((sums, wrong, self._interrupts.received))
+        wrong = [entry for _, entries, _ in told for entry in entries]
+        factor = optim.factor(self.optim, step, self.steps)
+        norm = math.nan
+        if not wrong:
+            norm = float(self.accelerator.clip_grad_norm_(self.learner.parameters(), self.optim.clip or math.inf))
+            if not math.isfinite(norm) and self.train.precision != "fp16":  # fp16: the scaler leaves the step out
+                origins = everyone([origin for batch in work.batches for origin in batch.origins])
+                wrong = [("gradient", norm, tuple(origin for part in origins for origin in part))]
+        if wrong:
+            self._diverged(step, wrong)
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.optim.rate * group["scale"] * factor
+            self._stepper.step()
+        self._stepper.zero_grad(set_to_none=True)
+
+        losses: dict[str, float] = {}
+        for name, value in (item for entry, _, _ in told for item in entry.items()):
+            losses[name] = losses.get(name, 0.0) + value
+        skipped = self.progress.skipped + 1 if wrong else 0
+        tokens = self.progress.tokens + work.tokens
+        self.progress = replace(self.progress, step=step, tokens=tokens, losses=losses, skipped=skipped)
+        if not wrong:
+            total = sum(self._weight(name.partition("/")[0]) * value for name, value in losses.items())
+            self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens))
+        return any(number is not None for _, _, number in told)
+
+    def _backward(self, work: Work) -> tuple[dict[str, float], list[tuple[str, float, tuple[str, ...]]]]:
+        """Returns this process's share of each mean loss, and losses that are no numbers with their texts' origins."""
+        named: list[tuple[str, int]] = []
+        means: list[Tensor] = []
+        for number, batch in enumerate(work.batches):
+            last = number == len(work.batches) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self._called):
+                losses = self._called(batch.having(origins=(), cursor=None).to(self.accelerator.device))
+                parts = {name: value / work.units(batch.objective, name) for name, value in losses.items()}
+                named += [(_key(batch.objective, name), number) for name in parts]
+                means += [value.detach() for value in parts.values()]
+                total = torch.stack(list(parts.values())).sum() * self._weight(batch.objective)
+                # DDP takes the mean over processes; the units are already those of all processes.
+                self.accelerator.backward(total * self.accelerator.num_processes)
+        sums: dict[str, float] = {}
+        wrong = []
+        for (name, number), value in zip(named, torch.stack(means).tolist(), strict=True):
+            sums[name] = sums.get(name, 0.0) + value
+            if not math.isfinite(value):
+                wrong.append((name, value, work.batches[number].origins))
+        return sums, wrong
+
+    def _weight(self, objective: str) -> float:
+        return self.weights.get(objective, 1.0)
+
+    def _diverged(self, step: int, wrong: list[tuple[str, float, tuple[str, ...]]]) -> None:
+        name, value, origins = wrong[0]
+        shown = ", ".join(dict.fromkeys(origins[:8])) + (f" ... ({len(origins)} texts)" if len(origins) > 8 else "")
+        said = f"step {step}: {name} is {value}, on the texts {shown or 'of unknown origin'}."
+        if self.train.not_finite == "skip" and self.progress.skipped < SKIPS:
+            self.log.say(f"{said} This step is left out.")
+            return
+        kept = [] if self.folder is None else checkpoint.checkpoints(self.folder / "checkpoints")
+        raise TrainingDiverged(
+            f"{said} {f'The state before is kept in {kept[-1]}. ' if kept else ''}"
+            'Look at these texts, lower optim.rate, lengthen optim.warmup, or set train.not_finite = "skip".'
+        )
+
+    def _score(self) -> bool:
+        """Evaluates; returns whether the score is the best so far."""
+        if self.evaluate is None:
+            return False
+        self._called.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            scores = dict(broadcast_object_list([self.evaluate(self.learner)])[0])
+        self._called.train()
+        step, metric = self.progress.step, self.evaluation.metric
+        self._history.append((step, scores))
+        self.log.scores(step, scores)
+        self.progress = replace(self.progress, scores=scores, scored=step)
+        if metric is None:
+            return False
+        if metric not in scores:
+            raise RecipeError(
+                f'no score is called "{metric}"', field="evaluation.metric", remedy=closest(metric, scores)
+            )
+        sign = 1 if self.evaluation.better == "higher" else -1
+        best = self.progress.best
+        if best is not None and not sign * scores[metric] > sign * best:
+            self.progress = replace(self.progress, waited=self.progress.waited + 1)
+            return False
+        self.progress = replace(self.progress, best=scores[metric], best_step=step, waited=0)
+        if self.folder is None:
+            self._best_weights = {name: value.to("cpu", copy=True) for name, value in self.learner.state_dict().items()}
+        return True
+
+    def _lost_patience(self) -> bool:
+        return self.evaluation.patience is not None and self.progress.waited >= self.evaluation.patience
+
+    def _open(self) -> Mapping[str, Any] | None:
+        """Makes the folder ready, or goes back to its last checkpoint; returns the random state to go on with."""
+        if self.folder is None:
+            return None
+        place = self.folder / "checkpoints"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{place} cannot be made ({error}). Choose another folder.") from error
+        if self.accelerator.is_main_process:
+            checkpoint.clean(place)
+        saved = checkpoint.checkpoints(place)
+        if saved and not self.resume:
+            raise CheckpointError(f"{self.folder} already holds a run. Resume it, or choose another folder.")
+        if not saved:
+            return None
+        state = checkpoint.load(saved[-1], self.learner, self.optimizer)
+        if len(state.processes) != self.accelerator.num_processes:
+            raise CheckpointError(
+                f"{saved[-1]} was saved by {len(state.processes)} processes, this run has "
+                f"{self.accelerator.num_processes}. Resume with as many as before."
+            )
+        mine = state.processes[self.accelerator.process_index]
+        if set(mine["streams"]) != set(self.streams):
+            raise CheckpointError(f"{saved[-1]} is of other objectives ({', '.join(mine['streams'])}).")
+        for name, stream in self.streams.items():
+            stream.restore(mine["streams"][name])
+        if self.accelerator.scaler is not None and state.scaler:
+            self.accelerator.scaler.load_state_dict(dict(state.scaler))
+        self.progress = Progress(**state.progress)
+        return dict(mine["random"])
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        processes = everyone(
+            {
+                "streams": {name: stream.state() for name, stream in self.streams.items()},
+                "random": checkpoint.random_state(),
+            }
+        )
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            state = checkpoint.State(
+                step=self.progress.step,
+                progress=asdict(self.progress),
+                scaler={} if scaler is None else scaler.state_dict(),
+                processes=processes,
+            )
+            place = self.folder / "checkpoints"
+            checkpoint.save(place, self.learner, self.optimizer, state)
+            checkpoint.prune(place, self.checkpoints.keep, self.progress.best_step)
+        self.accelerator.wait_for_everyone()
+
+    def _close(self, reason: Reason) -> None:
+        """Evaluates a last time, saves, and leaves the best weights in the learner and in ``folder/model``."""
+        if reason == "signal":
+            self.log.say(f"Stopped after step {self.progress.step}; everything is saved.")
+            return
+        if self.progress.scored < self.progress.step:
+            self._score()
+        self._save()
+        if self._best_weights is not None:
+            self.learner.load_state_dict(self._best_weights)
+        elif self.folder is not None and self.progress.best_step is not None:
+            best = self.folder / "checkpoints" / f"step-{self.progress.best_step:08d}" / "model"
+            checkpoint.load_weights(best, self.learner)
+        self.learner.eval()
+        if self.folder is not None and self.accelerator.is_main_process:
+            with checkpoint.aside(self.folder / "model") as new:
+                checkpoint.save_weights(new, self.learner)
+        self.accelerator.wait_for_everyone()
+
+    def _prepare(self) -> None:
+        """Puts everything onto its device and wraps it for the processes there are."""
+        self.accelerator = _accelerator(self.train.precision)
+        if self.train.gradient_checkpointing:
+            self.learner.encoder.gradient_checkpointing_enable()
+        self.learner.train()
+        call = _Call(self.learner)
+        if self.train.compile:
+            call.compile()
+        self.optimizer = optim.optimizer(self.learner.named_parameters(), self.optim)
+        self._called, self._stepper = self.accelerator.prepare(call, self.optimizer)
+
+
+def _key(objective: str, loss: str) -> str:
+    return objective if loss == objective else f"{objective}/{loss}"
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def _seed(seed: int, process: int) -> None:
+    """Seeds dropout; each process draws its own."""
+    own = int(np.random.SeedSequence((seed, process)).generate_state(1)[0])
+    random.seed(own)
+    np.random.seed(own)
+    torch.manual_seed(own)
+
+
+def _accelerator(precision: str) -> Accelerator:
+    wanted = "no" if precision == "fp32" else precision
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
+        AcceleratorState._reset_state()  # one process may train several models, each in its own precision
+    # An objective that a step leaves out, or a pooler, leaves parameters without gradients.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    try:
+        return Accelerator(mixed_precision=wanted, kwargs_handlers=[unused])
+    except ValueError as error:
+        raise RecipeError(
+            f"{precision} does not work here ({error})", field="train.precision", remedy="Use fp32 or bf16."
+        ) from error
+
+
+def _check_names(
+    learner: Learner, streams: Mapping[str, Batches], weights: Mapping[str, float], rates: Mapping[str, float] | None
+) -> None:
+    for name in [*streams, *weights, *(rates or {})]:
+        if name not in learner.objectives:
+            raise KelmError(f'the learner has no objective "{name}". {closest(name, learner.objectives)}')
+    if rates is not None and set(rates) != set(streams):
+        raise KelmError(f"rates are given for {', '.join(rates)}, streams for {', '.join(streams)}. Give both for all.")

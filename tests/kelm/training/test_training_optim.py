@@ -1,0 +1,93 @@
+import pytest
+import torch
+from transformers import get_cosine_schedule_with_warmup, get_inverse_sqrt_schedule, get_linear_schedule_with_warmup
+
+from kelm.training.optim import depth, factor, groups, optimizer, warmup_steps
+from kelm.training.recipe import Optimization
+from tests.kelm.training.tiny_run import learner
+
+
+@pytest.mark.parametrize(
+    ("schedule", "peer"),
+    [
+        ("linear", lambda some, warmup, steps: get_linear_schedule_with_warmup(some, warmup, steps + 1)),
+        ("cosine", lambda some, warmup, steps: get_cosine_schedule_with_warmup(some, warmup, steps + 1)),
+        ("inverse_sqrt", lambda some, warmup, steps: get_inverse_sqrt_schedule(some, warmup)),
+    ],
+)
+def test_schedules_equal_hugging_face_s_which_start_one_step_earlier(schedule: str, peer: object) -> None:
+    steps, warmup = 50, 7
+    adam = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
+    assert callable(peer)
+    theirs = peer(adam, warmup, steps)
+    options = Optimization(schedule=schedule, warmup=warmup)
+    for step in range(1, steps + 1):
+        adam.step()
+        theirs.step()
+        assert factor(options, step, steps) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
+
+
+def test_every_step_has_a_rate_above_zero_and_none_above_the_peak() -> None:
+    for schedule in ("linear", "cosine", "inverse_sqrt", "constant"):
+        for warmup in (0, 0.1, 1, 20):
+            rates = [factor(Optimization(schedule=schedule, warmup=warmup), step, 20) for step in range(1, 21)]
+            assert min(rates) > 0
+            assert max(rates) == 1
+            top = max(warmup_steps(Optimization(warmup=warmup), 20), 1)
+            assert rates[top - 1] == 1
+            assert rates[top - 1 :] == sorted(rates[top - 1 :], reverse=True)
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    some = learner()
+    decayed = {
+        id(parameter)
+        for group in groups(some.named_parameters(), Optimization(decay_embeddings=False))
+        for parameter in group["params"]
+        if group["weight_decay"]
+    }
+    names = {name for name, parameter in some.named_parameters() if id(parameter) in decayed}
+    assert "encoder.encoder.layer.1.attention.self.query.weight" in names
+    assert not [name for name in names if name.endswith("bias") or "norm" in name.lower() or "embedding" in name]
+    free = {id(parameter) for parameter in some.parameters()} - decayed
+    assert len(free) + len(decayed) == len(list(some.parameters()))
+
+
+def test_lower_layers_learn_more_slowly() -> None:
+    some = learner()
+    scales = {
+        id(parameter): group["scale"]
+        for group in groups(some.named_parameters(), Optimization(layer_decay=0.5))
+        for parameter in group["params"]
+    }
+    found = {name: scales[id(parameter)] for name, parameter in some.named_parameters()}
+    assert found["objectives.guess.head.bias"] == 1
+    assert found["encoder.pooler.dense.weight"] == 1
+    assert found["encoder.encoder.layer.1.output.dense.weight"] == 0.5
+    assert found["encoder.encoder.layer.0.output.dense.weight"] == 0.25
+    assert found["encoder.embeddings.word_embeddings.weight"] == 0.125
+    assert depth("encoder.extensions.ernie.layer.0.weight", 2) == 0
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    some = learner()
+    some.encoder.embeddings.requires_grad_(False)
+    count = sum(len(group["params"]) for group in optimizer(some.named_parameters(), Optimization()).param_groups)
+    assert count == len([parameter for parameter in some.parameters() if parameter.requires_grad])
+
+
+def test_adamw_equals_the_formula_by_hand() -> None:
+    """Loshchilov & Hutter, 2019, algorithm 2, with the rate inside the decay as torch has it."""
+    weight = torch.nn.Parameter(torch.tensor([[2.0, -1.0]], dtype=torch.float64))
+    options = Optimization(rate=0.1, betas=(0.8, 0.9), weight_decay=0.2, epsilon=1e-3)
+    adam = optimizer([("weight", weight)], options)
+    first = second = torch.zeros(1, 2, dtype=torch.float64)
+    expected = weight.detach().clone()
+    for step in range(1, 4):
+        slope = torch.tensor([[0.3 * step, -2.0]], dtype=torch.float64)
+        weight.grad = slope.clone()
+        adam.step()
+        first, second = 0.8 * first + 0.2 * slope, 0.9 * second + 0.1 * slope**2
+        root = (second / (1 - 0.9**step)).sqrt() + 1e-3
+        expected = expected * (1 - 0.1 * 0.2) - 0.1 * first / (1 - 0.8**step) / root
+    torch.testing.assert_close(weight.detach(), expected, atol=1e-12, rtol=0)
