@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ __all__ = ["Form", "convert", "form_of", "head_of"]
 
 TOKENIZER_FILES = (
     "tokenizer*",
+    "kelm_tokenizer.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
@@ -32,7 +34,7 @@ TOKENIZER_FILES = (
     "*.model",
 )
 HEADS = "heads.safetensors"
-HEAD = "mlm.head."  # where the masked language model keeps its vocabulary head
+HEAD = "mlm.head."  # where the masked language model keeps its vocabulary head, alone or inside another objective
 
 
 class Form(StrEnum):
@@ -121,10 +123,7 @@ def head_of(path: Path, form: Form, encoder: Encoder) -> VocabularyHead | None:
     """
     from kelm.model import VocabularyHead, hub
 
-    if form is Form.hf:
-        weights = dict(hub.read(path).head)
-    else:
-        weights = {name.removeprefix(HEAD): value for name, value in _heads(path).items() if name.startswith(HEAD)}
+    weights = dict(hub.read(path).head) if form is Form.hf else _vocabulary_head(_heads(path))
     head = VocabularyHead(encoder.config)
     if set(weights) != set(head.state_dict()):
         return None  # none, or only a part of one, as in checkpoints with another task's head
@@ -139,6 +138,13 @@ def _heads(path: Path) -> dict[str, Tensor]:
     from kelm.training.checkpoint import read_tensors
 
     return read_tensors(path / HEADS) if (path / HEADS).is_file() else {}
+
+
+def _vocabulary_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the weights below `HEAD`, of several the outermost."""
+    places = {name[: name.index(HEAD) + len(HEAD)] for name in weights if HEAD in name}
+    place = min(places, key=len, default=HEAD)
+    return {name.removeprefix(place): value for name, value in weights.items() if name.startswith(place)}
 
 
 def _keep_heads(path: Path, new: Path, form: Form, head: VocabularyHead | None) -> None:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, BertConfig, BertForMaskedLM, RobertaConfig, RobertaForMaskedLM
 
 from kelm import cli
@@ -65,6 +66,15 @@ def test_a_model_without_head_becomes_one_that_auto_model_opens(hf, tmp_path):
     Encoder.from_hf(hf).save_pretrained(tmp_path / "bare")
     assert cli.run(["convert", str(tmp_path / "bare"), str(tmp_path / "plain")]) == 0
     assert AutoModel.from_pretrained(tmp_path / "plain", add_pooling_layer=False).config.hidden_size == 16
+
+
+def test_a_vocabulary_head_inside_another_objective_is_found(hf, tmp_path):
+    assert cli.run(["convert", str(hf), str(tmp_path / "ours")]) == 0
+    heads = load_file(tmp_path / "ours" / "heads.safetensors")
+    nested = {f"entity_alignment.{name}": value for name, value in heads.items()}
+    save_file({**nested, "entity_alignment.dense.weight": torch.ones(2, 2)}, tmp_path / "ours" / "heads.safetensors")
+    assert cli.run(["convert", str(tmp_path / "ours"), str(tmp_path / "back")]) == 0
+    assert torch.equal(logits(hf), logits(tmp_path / "back"))
 
 
 @pytest.mark.parametrize(
