@@ -1,0 +1,135 @@
+"""One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
+
+.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl   each also .gz .bz2 .xz .zst
+folders: a saved graph, X-FACTR, CoDEx          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from kelm.errors import FormatError, closest
+from kg.graph import GraphBuilder, KnowledgeGraph
+from kg.io import codex, networkx, pykeen, rdf, rdflib, spo, tsv, xfactr
+from kg.io.journal import Progress
+from kg.io.source import suffix
+from kg.storage import MANIFEST
+
+__all__ = ["FORMATS", "feed", "read", "write"]
+
+FORMATS: Mapping[str, str] = {
+    ".tsv": "triples between tabs",
+    ".txt": "triples between tabs",
+    ".csv": "triples between commas",
+    ".spo": "K-BERT's triples of words",
+    ".nt": "RDF, N-Triples",
+    ".ttl": "RDF, Turtle",
+    ".nq": "RDF, N-Quads",
+    ".trig": "RDF, TriG",
+    ".rdf": "RDF/XML",
+    ".owl": "RDF/XML",
+}
+
+
+def read(
+    *sources: object, format: str | None = None, languages: Collection[str] | None = None, skip_bad: int = 0
+) -> KnowledgeGraph:
+    """Returns the graph of one or several sources; `graph.reports` says what was read and dropped.
+
+    Args:
+        sources: files, folders, or graphs of rdflib, networkx, PyKEEN or kelm.
+        format: one of `FORMATS`, for files whose names do not tell.
+        languages: keep labels in these languages only; all if None.
+        skip_bad: bad lines of a file to leave out before one raises.
+
+    Raises:
+        FormatError: a source cannot be read; names file, line and remedy.
+        CheckpointError: the folder of a saved graph is damaged.
+
+    Example:
+        ``graph = kg.io.read("facts.nt.gz", "labels.ttl", languages=["en", "de"])``
+    """
+    builder = GraphBuilder(languages=languages)
+    for source in sources:
+        feed(builder, source, format=format, skip_bad=skip_bad)
+    return builder.build()
+
+
+def feed(
+    builder: GraphBuilder,
+    source: object,
+    *,
+    format: str | None = None,
+    skip_bad: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Adds one source to `builder`; arguments and errors as `read`."""
+    if not isinstance(source, str | Path):
+        _feed_object(builder, source)
+    elif Path(source).is_dir():
+        _feed_folder(builder, Path(source), skip_bad, progress)
+    else:
+        _feed_file(builder, source, format or suffix(source), skip_bad, progress)
+
+
+def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: int, progress: Progress | None) -> None:
+    if format not in FORMATS:
+        raise FormatError(
+            f'cannot tell the format of a file that ends in "{format}"',
+            path=path,
+            remedy=f"{closest(format, FORMATS)} Rename it, or name its format.",
+        )
+    if format == ".spo":
+        spo.feed(builder, path, skip_bad=skip_bad, progress=progress)
+    elif format in (".tsv", ".txt", ".csv"):
+        tsv.feed(builder, path, skip_bad=skip_bad, progress=progress)
+    else:
+        rdf.feed(builder, path, syntax=format, skip_bad=skip_bad, progress=progress)
+
+
+def _feed_folder(builder: GraphBuilder, folder: Path, skip_bad: int, progress: Progress | None) -> None:
+    if (folder / MANIFEST).is_file():
+        builder.graph(KnowledgeGraph.open(folder))
+    elif xfactr.holds(folder):
+        xfactr.feed(builder, folder, skip_bad=skip_bad, progress=progress)
+    elif codex.holds(folder):
+        for size in codex.sizes(folder):
+            builder.graph(codex.read(folder, size).graph)
+    else:
+        raise FormatError(
+            "this folder is no saved graph, no X-FACTR and no CoDEx",
+            path=folder,
+            remedy=f"Name a file in it ({', '.join(FORMATS)}), or another folder.",
+        )
+
+
+def _feed_object(builder: GraphBuilder, source: object) -> None:
+    library = type(source).__module__.partition(".")[0]
+    feeders: dict[str, Callable[[Any], object]] = {
+        "rdflib": lambda graph: rdflib.feed(builder, graph),
+        "networkx": lambda graph: networkx.feed(builder, graph),
+        "pykeen": lambda factory: builder.graph(pykeen.from_pykeen(factory)),
+        "kg": builder.graph,
+    }
+    if library not in feeders:
+        raise FormatError(
+            f"cannot read a graph from {type(source).__name__}", remedy=f"Known libraries: {', '.join(feeders)}."
+        )
+    feeders[library](source)
+
+
+def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None) -> None:
+    """Writes the graph to a file, in the format that its name tells. TSV, CSV and .spo hold the triples only.
+
+    Raises:
+        FormatError: no format has that name, or the file cannot be written.
+    """
+    found = format or suffix(path)
+    if found not in FORMATS:
+        raise FormatError(f'no format is called "{found}"', path=path, remedy=closest(found, FORMATS))
+    if found in (".tsv", ".txt", ".csv", ".spo"):
+        tsv.write(graph, path)
+    else:
+        rdf.write(graph, path, syntax=found)

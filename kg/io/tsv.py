@@ -1,0 +1,305 @@
+"""Triples and labels in delimited text: one a line, in any order of columns.
+
+    Q64<TAB>P17<TAB>Q183                            triples; `columns` names the order
+    Q64<TAB>en<TAB>Berlin                           labels; the first of a name and language is preferred
+    Q64<TAB>en<TAB>Berlin, Germany<TAB>alias        a fourth column may say label or alias
+
+`.csv` files are read by the rules of CSV (commas, quotes); all others split at tabs and know no quotes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Int32
+
+from kelm.errors import FormatError, UnknownName, closest
+from kg.graph import GraphBuilder, KnowledgeGraph, Report
+from kg.io.journal import Journal, Progress
+from kg.io.source import lines, suffix, written
+
+__all__ = ["COLUMNS", "add", "feed", "feed_labels", "ids", "read", "triples", "write", "write_labels"]
+
+COLUMNS = ("head", "relation", "tail")
+_REMEDY = "Correct the line, or allow bad lines to be skipped (skip_bad, --skip-bad)."
+
+
+def read(
+    path: str | Path,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    header: bool = False,
+    skip_bad: int = 0,
+) -> KnowledgeGraph:
+    """Returns the graph of a file of triples; see `feed`."""
+    builder = GraphBuilder()
+    feed(builder, path, columns=columns, header=header, skip_bad=skip_bad)
+    return builder.build()
+
+
+def feed(
+    builder: GraphBuilder,
+    path: str | Path,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    header: bool = False,
+    skip_bad: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Adds the triples of a file to `builder`. Blank lines are left out, and so are lines that start
+    with # and have another number of columns.
+
+    Args:
+        columns: what each column holds: head, relation and tail once each, "-" for a column to ignore.
+        header: the first line names the columns, in place of `columns`.
+        skip_bad: how many bad lines to leave out before one raises.
+
+    Raises:
+        FormatError: names file, line, field and remedy.
+    """
+    journal = Journal(path, "tsv", skip_bad=skip_bad, progress=progress)
+    for number, triple in triples(path, journal, columns=columns, header=header):
+        add(builder, journal, number, triple)
+    report = journal.report()
+    builder.reports.append(report)
+    return report
+
+
+def ids(
+    path: str | Path,
+    graph: KnowledgeGraph,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    header: bool = False,
+    skip_bad: int = 0,
+) -> Int32[np.ndarray, "triple 3"]:
+    """Returns the triples of a file as ids of `graph`: a held-out split, or negatives.
+
+    Raises:
+        UnknownName: the file names an entity or relation that the graph does not have.
+        FormatError: as `feed`.
+    """
+    journal = Journal(path, "tsv", skip_bad=skip_bad)
+    names = list(triples(path, journal, columns=columns, header=header))
+    vocabularies = (graph.entities, graph.relation_names, graph.entities)
+    found = np.stack(
+        [vocabulary.ids([triple[place] for _, triple in names]) for place, vocabulary in enumerate(vocabularies)],
+        axis=1,
+    )
+    for row in np.flatnonzero((found < 0).any(axis=1)):
+        number, triple = names[row]
+        place = int(np.argmin(found[row]))
+        kind = ("entity", "relation", "entity")[place]
+        journal.bad(
+            UnknownName(
+                f'no {kind} of the graph is called "{triple[place]}"',
+                field=COLUMNS[place],
+                remedy=f"{vocabularies[place].closest(triple[place])} {_REMEDY}",
+            ),
+            line=number,
+            reason=f"unknown {kind}",
+        )
+    return found[(found >= 0).all(axis=1)]
+
+
+def add(builder: GraphBuilder, journal: Journal, number: int, triple: tuple[str, str, str]) -> bool:
+    """Adds the triple of line `number` and counts it; False if a name was empty and the journal allowed that."""
+    try:
+        builder.triple(*triple)
+    except FormatError as error:
+        journal.bad(error, line=number, reason="empty name")
+        return False
+    journal.counts["triples"] += 1
+    return True
+
+
+def triples(
+    path: str | Path, journal: Journal, *, columns: Sequence[str] = COLUMNS, header: bool = False
+) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    """Yields line number and triple of each line with the right number of columns; `journal` takes the others."""
+    places = None if header else _places(columns)
+    width = len(columns)
+    for number, fields in _rows(path, journal):
+        if places is None:
+            places, width = _header_places(fields, path), len(fields)
+            continue
+        if len(fields) != width and fields[0].startswith("#"):
+            journal.drop("comment")
+            continue
+        if len(fields) != width:
+            expected = f"{width} columns ({', '.join(columns)})" if not header else f"{width} columns"
+            journal.bad(
+                FormatError(f"expected {expected}, found {len(fields)}", remedy=_REMEDY),
+                line=number,
+                reason="wrong column count",
+            )
+            continue
+        head, relation, tail = (fields[place] for place in places)
+        yield number, (head, relation, tail)
+
+
+def _rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]:
+    """Yields the fields of each line that is not blank."""
+    if suffix(path) == ".csv":
+        yield from _csv_rows(path, journal)
+        return
+    for number, text in lines(path, journal):
+        if text.strip():
+            yield number, text.split("\t")
+
+
+def _csv_rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader((f"{text}\n" for _, text in lines(path, journal)), strict=True)
+    while True:
+        first = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            journal.bad(FormatError(f"this is not CSV: {error}", remedy=_REMEDY), line=first, reason="not CSV")
+            continue
+        if any(field.strip() for field in fields):
+            yield first, fields
+
+
+def _places(columns: Sequence[str]) -> tuple[int, int, int]:
+    """Returns the places of head, relation and tail among `columns`."""
+    strange = [column for column in columns if column not in (*COLUMNS, "-")]
+    if strange:
+        raise FormatError(f'no column is called "{strange[0]}"', remedy=closest(strange[0], (*COLUMNS, "-")))
+    if any(columns.count(column) != 1 for column in COLUMNS):
+        raise FormatError(
+            f"expected head, relation and tail once each, found {', '.join(columns)}", remedy='Mark others with "-".'
+        )
+    return columns.index("head"), columns.index("relation"), columns.index("tail")
+
+
+_HEADINGS = {
+    **dict.fromkeys(("head", "h", "subject", "s", "source", "from"), "head"),
+    **dict.fromkeys(("relation", "r", "predicate", "p", "property", "edge"), "relation"),
+    **dict.fromkeys(("tail", "t", "object", "o", "target", "to"), "tail"),
+}
+
+
+def _header_places(fields: Sequence[str], path: str | Path) -> tuple[int, int, int]:
+    named = [_HEADINGS.get(field.strip().lower(), "-") for field in fields]
+    try:
+        return _places(named)
+    except FormatError as error:
+        raise FormatError(
+            f"expected a header with head, relation and tail, found {', '.join(fields)}",
+            path=path,
+            line=1,
+            remedy="Name the columns head, relation, tail (or subject, predicate, object), or read without a header.",
+        ) from error
+
+
+def feed_labels(
+    builder: GraphBuilder,
+    path: str | Path,
+    *,
+    only_known: bool = True,
+    skip_bad: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Adds labels from lines of name, language, text and perhaps "label" or "alias".
+
+    Without the fourth column the first label of a name and language is preferred and the others are aliases.
+
+    Args:
+        only_known: leave out names that no triple, type or label of the builder has; else they become entities.
+
+    Raises:
+        FormatError: a wrong number of columns, a text without a visible character, or the same label twice.
+    """
+    journal = Journal(path, "labels", skip_bad=skip_bad, progress=progress)
+    seen: set[tuple[str, str, str]] = set()
+    named: set[tuple[str, str]] = set()
+    for number, fields in _rows(path, journal):
+        if len(fields) not in (3, 4) or fields[3:] not in ([], ["label"], ["alias"]):
+            expected = "3 columns (name, language, text), or a fourth that says label or alias"
+            journal.bad(
+                FormatError(f"expected {expected}, found {fields}", remedy=_REMEDY), line=number, reason="wrong columns"
+            )
+            continue
+        name, language, text = fields[:3]
+        if only_known and not builder.has(name):
+            journal.drop("label of an unknown name")
+            continue
+        if (name, language, text) in seen:
+            problem = f'the label "{text}" of "{name}" in "{language}" was given before'
+            journal.bad(FormatError(problem, field="text", remedy=_REMEDY), line=number, reason="duplicate label")
+            continue
+        seen.add((name, language, text))
+        preferred = fields[3] == "label" if len(fields) == 4 else (name, language) not in named
+        named.add((name, language))
+        try:
+            builder.label_any(name, language, text, preferred=preferred)
+        except FormatError as error:
+            journal.bad(error, line=number, reason="blank label")
+        else:
+            journal.counts["labels"] += 1
+    report = journal.report()
+    builder.reports.append(report)
+    return report
+
+
+def write(graph: KnowledgeGraph, path: str | Path, *, columns: Sequence[str] = COLUMNS, header: bool = False) -> None:
+    """Writes the triples, one a line; CSV if the name ends in .csv (perhaps compressed).
+
+    Raises:
+        FormatError: a name holds a tab or a line end, which TSV cannot write; or the file cannot be written.
+    """
+    places = _places(columns)
+    rows = _ordered(graph.names(), places, len(columns))
+    with written(path) as file:
+        _write_rows(file, path, chain([columns] if header else [], rows))
+
+
+def write_labels(graph: KnowledgeGraph, path: str | Path) -> None:
+    """Writes the labels of entities, relations and types as `feed_labels` reads them."""
+    owners = (
+        (graph.labels.entities, graph.entities),
+        (graph.labels.relations, graph.relation_names),
+        (graph.labels.types, graph.types.names),
+    )
+    rows: dict[tuple[str, str, str, str], None] = {}
+    for table, vocabulary in owners:
+        names = list(vocabulary)
+        for label in table.each():
+            kind = "label" if label.preferred else "alias"
+            rows.setdefault((names[label.owner], label.language, label.text, kind))
+    with written(path) as file:
+        _write_rows(file, path, rows)
+
+
+def _ordered(triples: Iterable[tuple[str, str, str]], places: tuple[int, int, int], width: int) -> Iterator[list[str]]:
+    for triple in triples:
+        row = [""] * width
+        for place, name in zip(places, triple, strict=True):
+            row[place] = name
+        yield row
+
+
+def _write_rows(file: IO[bytes], path: str | Path, rows: Iterable[Sequence[str]]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    if suffix(path) == ".csv":
+        csv.writer(text, lineterminator="\n").writerows(rows)
+    else:
+        for row in rows:
+            if any(character in field for field in row for character in "\t\n\r"):
+                raise FormatError(
+                    f"{tuple(row)} holds a tab or a line end, which TSV cannot write",
+                    path=path,
+                    remedy="Write .csv or N-Triples, or rename it.",
+                )
+            text.write("\t".join(row) + "\n")
+    text.flush()
+    text.detach()
