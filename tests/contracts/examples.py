@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,11 +11,17 @@ import torch
 from kelm.batch import Encoded
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
+from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
+from kg.enrich.markers import Markers
 from kg.fusion.ernie import Ernie
 from kg.linking.base import Mentions
+from kg.objectives.entity_alignment import EntityAlignment
+from kg.tasks.entity_typing import EntityTyping, mark_mention
+from kg.tasks.relations import RelationClassification, mark_pair
 
-__all__ = ["EXTENSIONS", "OBJECTIVES", "plain_encoder", "texts_of"]
+__all__ = ["EXTENSIONS", "OBJECTIVES", "objective_texts", "plain_encoder", "texts_of"]
 
 SIZES: dict[str, Any] = {
     "vocab_size": 60,
@@ -74,6 +80,60 @@ def _ernie() -> Encoder:
     return made
 
 
-PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions, "entity_alignment": _with_mentions}
+def _typed(text: Encoded) -> Encoded:
+    markers = Markers(head=55, tail=56, entity=57)
+    return mark_mention(text, (2, 3), markers, types=[text.number % 2 == 0, text.number % 3 == 0, True])
+
+
+def _related(text: Encoded) -> Encoded:
+    markers = Markers(head=55, tail=56, entity=57)
+    return mark_pair(_with_mentions(text), (1, 2), (4, 4), markers, relation=text.number % 3)
+
+
+def objective_texts(plugin: str) -> list[Encoded]:
+    """The same texts as an objective reads them."""
+    return [OBJECTIVE_PARTS.get(plugin, lambda same: same)(text) for text in texts_of("")]
+
+
+class WordList:
+    """As much of a tokenizer as an objective asks for."""
+
+    pad, cls, sep, unk, mask = PAD, 2, 3, 1, MASK
+    special = frozenset(SPECIAL)
+    vocabulary_size = SIZES["vocab_size"]
+
+
+def _mlm() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, MaskedLanguageModel(encoder.config, tokenizer=cast(Tokenizer, WordList()))
+
+
+def _entity_alignment() -> tuple[Encoder, Objective[Any]]:
+    encoder = _ernie()
+    words = cast(Tokenizer, WordList())
+    return encoder, EntityAlignment(encoder.config, tokenizer=words, entities=ENTITIES, width=WIDTH)
+
+
+def _relations() -> tuple[Encoder, Objective[Any]]:
+    encoder = _ernie()
+    return encoder, RelationClassification(encoder.config, relations=["a", "b", "c"], entities=WIDTH, dropout=0.0)
+
+
+def _entity_typing() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, EntityTyping(encoder.config, types=["person", "place", "thing"], dropout=0.0)
+
+
+PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions}
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie}
-OBJECTIVES: dict[str, Callable[[EncoderConfig], Objective[Any]]] = {}
+OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Encoded]] = {
+    "entity_alignment": _with_mentions,
+    "entity_typing": _typed,
+    "relations": _related,
+}
+OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
+    "entity_alignment": _entity_alignment,
+    "entity_typing": _entity_typing,
+    "mlm": _mlm,
+    "relations": _relations,
+}

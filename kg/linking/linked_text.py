@@ -1,0 +1,184 @@
+"""Texts whose mentions are known: FewRel's sentences, ERNIE's articles, JSON lines of one's own; and texts to be linked.
+
+    {"text": "Paris lies on the Seine.", "mentions": [[0, 5, "Q90"], [18, 23, "Q1471"]]}      a line of JSON lines
+
+A corpus of them, read by a tokenizer and aligned with an entity table, is what ERNIE trains on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kelm.batch import Encoded
+from kelm.data.files import lines
+from kelm.errors import FormatError
+from kelm.text.tokenizer import Tokenizer
+from kg.linking.base import Candidate, EntityLinker, Mention, align
+
+__all__ = ["LinkedText", "RelationText", "encode", "linked", "read_articles", "read_fewrel", "read_linked"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedText:
+    """A text and its mentions, in the order of the text."""
+
+    text: str
+    mentions: tuple[Mention, ...] = ()
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RelationText:
+    """A sentence that says how two of its mentions are related."""
+
+    text: str
+    head: Mention
+    tail: Mention
+    relation: str
+    origin: str = ""
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        return (self.head, self.tail) if self.head.start < self.tail.start else (self.tail, self.head)
+
+    @property
+    def entities(self) -> tuple[str | None, str | None]:
+        return self.head.entity, self.tail.entity
+
+
+def gold(text: str, start: int, end: int, entity: str | None) -> Mention:
+    """Returns a mention whose entity is known for sure; None: known to be none."""
+    return Mention(start, end, text[start:end], () if entity is None else (Candidate(entity, 1.0),))
+
+
+def read_linked(path: str | Path) -> Iterator[LinkedText]:
+    """Reads JSON lines ``{"text": ..., "mentions": [[start, end, entity], ...]}``; offsets count characters.
+
+    Raises:
+        FormatError: a line is no such object, or a mention does not lie within its text.
+    """
+    for number, line in lines(path):
+        found = _record(path, number, line, "text", "mentions")
+        text = found["text"]
+        mentions = []
+        for mention in found["mentions"]:
+            if not (isinstance(mention, list) and len(mention) == 3 and 0 <= mention[0] < mention[1] <= len(text)):
+                raise FormatError(
+                    f"{mention} is no mention of this text",
+                    path=path,
+                    line=number,
+                    field="mentions",
+                    remedy=f"Write [start, end, entity] with 0 <= start < end <= {len(text)}.",
+                )
+            mentions.append(gold(text, *mention))
+        yield LinkedText(text, tuple(mentions), f"{path}:{number}")
+
+
+def read_articles(path: str | Path) -> Iterator[LinkedText]:
+    """Reads ERNIE's articles: JSON lines ``{"doc", "sents": [{"tokens": word pieces, "ents": [[first, end, id]]}]}``.
+
+    The pieces are put together to words again; spaces before punctuation are the pieces' own.
+    """
+    for number, line in lines(path):
+        for order, sentence in enumerate(_record(path, number, line, "sents")["sents"]):
+            text, spans = _together(sentence["tokens"])
+            mentions = [gold(text, spans[first][0], spans[end - 1][1], id) for first, end, id in sentence["ents"]]
+            yield LinkedText(text, tuple(mentions), f"{path}:{number}, sentence {order + 1}")
+
+
+def _together(pieces: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Returns the text of word pieces and the characters of each."""
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    length = 0
+    for piece in pieces:
+        continued = piece.startswith("##") and len(piece) > 2 and bool(parts)
+        written = piece[2:] if continued else piece
+        if parts and not continued:
+            parts.append(" ")
+            length += 1
+        parts.append(written)
+        spans.append((length, length + len(written)))
+        length += len(written)
+    return "".join(parts), spans
+
+
+def read_fewrel(path: str | Path) -> list[RelationText]:
+    """Reads FewRel's JSON: relation -> ``[{"tokens", "h": [name, id, [positions, ...]], "t": ...}]``.
+
+    Of several places of one entity the first is taken.
+
+    Raises:
+        FormatError: the file is not of this form.
+    """
+    content = "\n".join(line for _, line in lines(path))
+    try:
+        by_relation = json.loads(content)
+        return [
+            _fewrel(example, relation, f"{path}: {relation}, example {number + 1}")
+            for relation, examples in by_relation.items()
+            for number, example in enumerate(examples)
+        ]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise FormatError(
+            f"this is not FewRel's form ({type(error).__name__}: {error})",
+            path=path,
+            remedy='Expected {relation: [{"tokens": [...], "h": [name, id, [[positions]]], "t": ...}]}.',
+        ) from error
+
+
+def _fewrel(example: dict[str, Any], relation: str, origin: str) -> RelationText:
+    starts, length = [], 0
+    for token in example["tokens"]:
+        starts.append(length)
+        length += len(token) + 1
+    text = " ".join(example["tokens"])
+
+    def mention(of: str) -> Mention:
+        _, entity, places = example[of]
+        first, last = places[0][0], places[0][-1]
+        return gold(text, starts[first], starts[last] + len(example["tokens"][last]), entity)
+
+    return RelationText(text, mention("h"), mention("t"), relation, origin)
+
+
+def _record(path: str | Path, number: int, line: str, *wanted: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise FormatError(
+            f"this is no JSON ({error})", path=path, line=number, remedy="Write one object a line."
+        ) from error
+    missing = [name for name in wanted if not isinstance(found, dict) or name not in found]
+    if missing:
+        raise FormatError(
+            "this field is missing", path=path, line=number, field=missing[0], remedy=f"Give {', '.join(wanted)}."
+        )
+    record: dict[str, Any] = found
+    return record
+
+
+def linked(texts: Iterable[str], linker: EntityLinker, language: str | None = None) -> Iterator[LinkedText]:
+    """Yields texts with the mentions that a linker finds."""
+    for number, text in enumerate(texts):
+        yield LinkedText(text, tuple(linker.link(text, language)), f"text {number + 1}")
+
+
+def encode(
+    texts: Sequence[LinkedText], tokenizer: Tokenizer, rows: Callable[[str], int], *, length: int | None
+) -> list[Encoded]:
+    """Returns each text as tokens with the part `Mentions`.
+
+    Args:
+        rows: the entity table's row of an entity, below 0 if it has none.
+        length: cut to this many tokens; mentions that are cut off are dropped.
+    """
+    encoded = tokenizer.encode([text.text for text in texts], length=length)
+    return [
+        replace(align(tokens, text.mentions, rows), number=number, origin=text.origin)
+        for number, (tokens, text) in enumerate(zip(encoded, texts, strict=True))
+    ]
