@@ -32,7 +32,7 @@ bench: $(VENV)/.dev-$(KEY)  ## every benchmark against its peers, one table
 	$(BIN)/kelm bench --all
 
 docs: $(VENV)/.docs-$(KEY)  ## the documentation, into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 constraints:  ## test the newest versions: write constraints.txt from a fresh environment
 	rm -rf $(VENV)-newest && $(PYTHON) -m venv $(VENV)-newest

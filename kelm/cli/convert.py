@@ -63,9 +63,12 @@ def convert(
 
     Example: kelm convert runs/ernie/checkpoints/step-00001000/model ernie-as-bert --to hf --drop ernie
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from kelm.model import hub
     from kelm.training.checkpoint import aside
 
+    disable_progress_bar()
     path = hub.folder(source)
     form = form_of(path)
     to = to or (Form.hf if form is Form.kelm else Form.kelm)
