@@ -1,0 +1,306 @@
+"""The alias linker: against a slow oracle that tries every span, and in examples."""
+
+from __future__ import annotations
+
+import pickle
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kelm.errors import CheckpointError, FormatError, UnknownName
+from kg.graph import KnowledgeGraph
+from kg.linking.alias import AliasLinker
+from kg.linking.base import NIL, Candidate, EntityLinker, Mention
+from kg.linking.folding import fold
+from kg.linking.names import AliasOptions, Name, written
+
+
+def found(linker: AliasLinker, text: str, language: str | None = None) -> list[tuple[str, str | None]]:
+    return [(mention.text, mention.entity) for mention in linker.link(text, language)]
+
+
+def slowly(names: list[tuple[str, str]], text: str, options: AliasOptions) -> list[tuple[int, int, set[str]]]:
+    """Every span, longest first at each start: folds equal, boundaries at both ends, capitals as written."""
+    folded = fold(text, marks=options.marks)
+    count = len(folded.codes)
+    whole = [
+        place in (0, count) or folded.start[place - 1] != folded.start[place] for place in range(count + 1)
+    ]  # between two characters of the text, not within one
+    shapes = [(shaped(fold(" ".join(alias.split()), marks=options.marks)), alias, entity) for alias, entity in names]
+    result, first = [], 0
+    while first < count:
+        for last in range(count, first, -1):
+            if not (folded.starts[first] and folded.ends[last] and whole[first] and whole[last]):
+                continue
+            surface = text[folded.start[first] : folded.end[last - 1]]
+            here = shaped(folded, first, last)
+            entities = {
+                entity
+                for shape, alias, entity in shapes
+                if shape == here and len(shape[0]) >= options.min_length and any(map(str.isalnum, shape[0]))
+                if not (alias.isupper() and len(" ".join(alias.split())) <= options.cased_length)
+                or written(alias) == written(surface)
+            }
+            if entities:
+                result.append((int(folded.start[first]), int(folded.end[last - 1]), entities))
+                first = last
+                break
+        else:
+            first += 1
+    return result
+
+
+def shaped(folded, first: int = 0, last: int | None = None) -> tuple[str, tuple[bool, ...], tuple[bool, ...]]:
+    """A folded stretch and its inner boundaries."""
+    last = len(folded.codes) if last is None else last
+    inner = slice(first + 1, last)
+    return str(folded)[first:last], tuple(folded.starts[inner].tolist()), tuple(folded.ends[inner].tolist())
+
+
+PIECES = st.sampled_from(
+    [
+        *("a", "b", "A", "B", "us", "US", " ", "  ", "\n", ".", "'", "’", "…", "北", "京", "서", "울", "ß", "ss", "İ"),
+        *("é", "e\u0301", "\u0301", "\u00ad", "ก", "\u0e33", "℃", "°", "C", "c", "™", "½", "1", "2", "⁄", "ﬁ", "fi"),
+        *("f", "\0", "\u1100\u1161", "न", "\u094d", "ﾊ", "ﾞ"),
+    ]
+)
+ALIASES = st.lists(
+    st.tuples(st.lists(PIECES, min_size=1, max_size=4).map("".join), st.sampled_from(["x", "y", "z"])), max_size=12
+)
+TEXTS = st.lists(PIECES, max_size=14).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(names=ALIASES, texts=st.lists(TEXTS, min_size=1, max_size=3), marks=st.sampled_from(["keep", "drop"]))
+def test_finds_exactly_what_a_search_of_every_span_finds(names, texts, marks) -> None:
+    options = AliasOptions(min_length=1, cased_length=3, marks=marks)
+    names = [(alias, entity) for alias, entity in names if "\0" not in alias and _whole(alias, marks)]
+    linker = AliasLinker(names, options)
+    for text, mentions in zip(texts, linker.link_all(texts), strict=True):
+        assert mentions == linker.link(text)
+        assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
+        expected = slowly(names, text, options)
+        assert [(m.start, m.end, {c.entity for c in m.candidates}) for m in mentions] == expected
+
+
+def _whole(alias: str, marks: str) -> bool:
+    folded = fold(" ".join(alias.split()), marks=marks)
+    return len(folded.codes) > 0 and bool(folded.starts[0] and folded.ends[-1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=20))
+def test_folding_is_that_of_the_unicode_standard_where_nothing_is_removed(text: str) -> None:
+    gone = {"Cf", "Cc", "Cs", "Zs", "Zl", "Zp", "Cn", "Co"}
+    kept = "".join(c for c in text if unicodedata.category(c) not in gone and c not in "‘’‚‛ʼ′“”„‟″‐‑‒–—―−\u034f")
+    kept = "".join(c for c in kept if not 0xFE00 <= ord(c) <= 0xFE0F)
+    normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold()).casefold()
+    assert unicodedata.normalize("NFKC", str(fold(kept))) == unicodedata.normalize("NFKC", normal)
+
+
+def test_a_name_is_found_in_parentheses_and_before_punctuation() -> None:
+    linker = AliasLinker([("Portville", "Q1"), ("New York", "Q2")])
+    assert found(linker, "He left (Portville), then «NEW\n YORK».") == [("Portville", "Q1"), ("NEW\n YORK", "Q2")]
+
+
+def test_a_name_is_not_found_within_a_word() -> None:
+    linker = AliasLinker([("cat", "Q1"), ("art", "Q2")], AliasOptions(min_length=1))
+    assert found(linker, "The cartel concatenates category art.") == [("art", "Q2")]
+
+
+def test_chinese_names_are_found_in_running_text_and_thai_ones_not_within_a_syllable() -> None:
+    linker = AliasLinker([("北京", "Q956"), ("ไทย", "Q869"), ("ก", "Q0")], AliasOptions(min_length=1))
+    assert found(linker, "我爱北京天安门") == [("北京", "Q956")]
+    assert found(linker, "ประเทศไทยกว้าง กำ") == [("ไทย", "Q869"), ("ก", "Q0")]
+
+
+def test_a_korean_name_is_found_before_a_particle_but_not_inside_a_word() -> None:
+    linker = AliasLinker([("서울", "Q8684"), ("울", "Q1")], AliasOptions(min_length=1))
+    assert found(linker, "서울은 한국의 수도") == [("서울", "Q8684")]
+
+
+def test_a_longer_name_that_ends_within_a_word_does_not_hide_a_shorter_one() -> None:
+    linker = AliasLinker([("New York", "Q60"), ("New York Mets", "Q2")])
+    assert found(linker, "New York Metsfans") == [("New York", "Q60")]
+
+
+def test_a_name_in_capitals_matches_only_as_written() -> None:
+    linker = AliasLinker([("US", "Q30"), ("us Weekly", "Q9"), ("WHO", "Q7"), ("the who", "Q8")])
+    assert found(linker, "The US told us that the who read US weekly; Us? WHO, who.") == [
+        ("US", "Q30"),
+        ("the who", "Q8"),
+        ("US weekly", "Q9"),
+        ("WHO", "Q7"),
+    ]
+
+
+def test_what_a_discarded_match_hid_is_found() -> None:
+    linker = AliasLinker([("IT IS", "Q1"), ("is", "Q2"), ("is ok now", "Q3"), ("now and", "Q4"), ("and", "Q5")])
+    assert found(linker, "it is ok now and") == [("is ok now", "Q3"), ("and", "Q5")]
+    assert found(linker, "IT IS ok now and") == [("IT IS", "Q1"), ("now and", "Q4")]
+
+
+def test_other_spellings_of_the_same_characters_match() -> None:
+    linker = AliasLinker([("Café ﬁn", "Q1"), ("Straße", "Q2"), ("O'Neill", "Q3"), ("Berlin", "Q4"), ("ﾊﾞｽ", "Q5")])
+    text = "CAFE\u0301 fin, STRASSE, O’Neill, Ber\u00adlin, バス"
+    assert [entity for _, entity in found(linker, text)] == ["Q1", "Q2", "Q3", "Q4", "Q5"]
+
+
+def test_dropping_marks_finds_names_without_their_accents() -> None:
+    names = [("São Tomé", "Q1"), ("مُحَمَّد", "Q2"), ("हिन्दी", "Q3")]
+    assert found(AliasLinker(names), "Sao Tome محمد") == []
+    drop = AliasLinker(names, AliasOptions(marks="drop"))
+    assert found(drop, "Sao Tome محمد हिनदी हिन्दी") == [("Sao Tome", "Q1"), ("محمد", "Q2"), ("हिन्दी", "Q3")]
+
+
+def test_priors_are_shares_of_the_weights_best_first() -> None:
+    linker = AliasLinker([("Paris", "Q90", 6.0), ("paris", "Q167646", 2.0), ("PAris", "Q90", 1.0)])
+    assert linker.link("Paris")[0].candidates == (Candidate("Q90", 0.75), Candidate("Q167646", 0.25))
+    assert linker.candidates(" Paris ") == linker.link("Paris")[0].candidates
+    assert linker.candidates("London") == ()
+    assert linker.dropped == {"repeated": 1}
+
+
+def test_no_entity_is_an_answer_when_no_candidate_is_sure_enough() -> None:
+    names = [("Smith", f"Q{number}") for number in range(4)] + [("Adam Smith", "Q0")]
+    linker = AliasLinker(names, AliasOptions(nil=0.25))
+    unsure, sure = linker.link("Smith read Adam Smith.")
+    assert unsure.entity is None
+    assert unsure.candidates[0] == Candidate(NIL, 0.25)
+    assert sum(candidate.prior for candidate in unsure.candidates) == pytest.approx(1.0)
+    assert sure.entity == "Q0"
+    assert sure.candidates == (Candidate("Q0", 0.75), Candidate(NIL, 0.25))
+
+
+def test_options_leave_out_short_stopped_and_too_ambiguous_names() -> None:
+    names = [
+        ("of", "Q1"),
+        ("x", "Q2"),
+        ("?!", "Q3"),
+        ("  ", "Q4"),
+        ("Li", "Q5"),
+        ("Li", "Q6"),
+        ("Li", "Q7"),
+        ("Bo", "Q8"),
+    ]
+    linker = AliasLinker(names, AliasOptions(stop=("OF",), max_entities=2))
+    assert found(linker, "x of ?! Li Bo") == [("Bo", "Q8")]
+    assert linker.dropped == {"stopped": 1, "too short": 1, "no letter or digit": 2, "too many entities": 3}
+    assert len(AliasLinker(names, AliasOptions(max_candidates=2)).candidates("Li")) == 2
+
+
+def test_a_language_restricts_the_names() -> None:
+    linker = AliasLinker([Name("Gift", "poison", 1.0, "de"), Name("gift", "present", 1.0, "en"), Name("Bonn", "Q586")])
+    assert found(linker, "Gift in Bonn", "de") == [("Gift", "poison"), ("Bonn", "Q586")]
+    assert found(linker, "Gift in Bonn", "EN") == [("Gift", "present"), ("Bonn", "Q586")]
+    assert {candidate.entity for candidate in linker.link("Gift")[0].candidates} == {"poison", "present"}
+    with pytest.raises(UnknownName, match='language "fr"'):
+        linker.link("Gift", "fr")
+    assert found(AliasLinker([("Bonn", "Q586")]), "Bonn", "de") == [("Bonn", "Q586")]
+
+
+def test_a_graph_gives_labels_more_weight_than_aliases_and_popular_entities_more_than_others() -> None:
+    graph = KnowledgeGraph.from_triples(
+        [("Q90", "P17", "Q142"), ("Q90", "P31", "Q515"), ("Q167646", "P17", "Q30")],
+        labels={
+            "en": {"Q90": "Paris", "Q167646": "Paris", "Q142": ["France", "Hexagon"], "Q515": "hexagon"},
+            "de": {"Q142": "Frankreich"},
+        },
+    )
+    linker = AliasLinker.from_graph(graph)
+    assert found(linker, "Paris, Frankreich, Hexagon") == [
+        ("Paris", "Q90"),
+        ("Frankreich", "Q142"),
+        ("Hexagon", "Q515"),
+    ]
+    assert [candidate.prior for candidate in linker.candidates("Paris")] == pytest.approx([0.6, 0.4])
+    assert AliasLinker.from_graph(graph, popularity=False).candidates("Paris")[0].prior == 0.5
+    assert found(AliasLinker.from_graph(graph, ["de"]), "Paris, Frankreich") == [("Frankreich", "Q142")]
+
+
+def test_a_saved_linker_is_the_same(tmp_path: Path) -> None:
+    names = [Name("Paris", "Q90", 3.0, "fr"), Name("PARIS", "Q2", 1.0), Name("a\u2028b", "Q3", 0.1)]
+    linker = AliasLinker(names, AliasOptions(nil=0.1, stop=("of",), min_length=1))
+    linker.save(tmp_path / "names.jsonl")
+    again = AliasLinker.load(tmp_path / "names.jsonl")
+    assert again.names.options == linker.names.options
+    assert again.names.rows == linker.names.rows
+    assert again.link("PARIS Paris a\u2028b") == linker.link("PARIS Paris a\u2028b")
+    assert [path.name for path in tmp_path.iterdir()] == ["names.jsonl"]
+
+
+def test_a_linker_travels_to_a_data_worker() -> None:
+    linker = AliasLinker([("Paris", "Q90")])
+    assert found(linker, "Paris") == found(pickle.loads(pickle.dumps(linker)), "Paris")
+    assert isinstance(linker, EntityLinker)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [("{}\n", 1), ("not json\n", 1), ('{"format": "kelm-names", "version": 9, "options": {"stop": []}}\n', 1)],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str, line: int) -> None:
+    path = tmp_path / "names.jsonl"
+    path.write_text(content)
+    with pytest.raises(FormatError, match=f"names.jsonl, line {line}: expected the names of an alias linker"):
+        AliasLinker.load(path)
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "names.jsonl"
+    AliasLinker([("Paris", "Q90"), ("London", "Q84")]).save(path)
+    path.write_text(path.read_text()[:-12])
+    with pytest.raises(FormatError, match="line 3"):
+        AliasLinker.load(path)
+
+
+def test_a_linker_that_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "names.jsonl"
+    AliasLinker([("Paris", "Q90")]).save(path)
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        AliasLinker([("London", "Q84")]).save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["names.jsonl"]
+
+
+@pytest.mark.parametrize(("name", "field"), [(("Paris", ""), "entity"), (("Paris", "Q90", 0.0), "weight")])
+def test_a_name_without_entity_or_weight_is_refused(name, field: str) -> None:
+    with pytest.raises(FormatError, match=f"field {field}"):
+        AliasLinker([name])
+
+
+@pytest.mark.parametrize("options", [{"nil": 1.0}, {"min_length": 0}, {"marks": "some"}, {"max_entities": 0}])
+def test_impossible_options_are_refused(options) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        AliasOptions(**options)
+
+
+def test_without_names_or_text_nothing_is_found() -> None:
+    assert AliasLinker([]).link("Paris") == []
+    assert AliasLinker([("Paris", "Q90")]).link_all([]) == []
+    assert AliasLinker([("Paris", "Q90")]).link_all(["", "Paris", ""]) == [
+        [],
+        [Mention(0, 5, "Paris", (Candidate("Q90", 1.0),))],
+        [],
+    ]
+
+
+def test_a_name_does_not_reach_from_one_text_into_the_next() -> None:
+    assert AliasLinker([("New York", "Q60")]).link_all(["New", "York", "New York"])[:2] == [[], []]
+
+
+def test_texts_are_folded_in_portions_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    linker = AliasLinker([("Paris", "Q90"), ("us", "Q1"), ("US", "Q30")])
+    texts = [f"{'x' * number} Paris, us and US" for number in range(40)]
+    whole = linker.link_all(texts)
+    monkeypatch.setattr("kg.linking.alias._TOGETHER", 50)
+    assert linker.link_all(texts) == whole
