@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,6 +112,11 @@ def _apart(name: str, quick: bool) -> list[Row]:
     """Runs one benchmark in its own process, so that the caches and heap of the one before do not count."""
     command = [sys.executable, "-m", "kelm", "bench", name, "--json", *(["--quick"] if quick else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode < 0:
+        cause = signal.Signals(-done.returncode).name
+        raise KelmError(
+            f'benchmark "{name}" was ended by {cause}. SIGKILL often means too little memory: try it alone.'
+        )
     if done.returncode:
         raise KelmError(f'benchmark "{name}" failed with exit code {done.returncode}; its message stands above.')
     rows: list[Row] = json.loads(done.stdout)

@@ -109,6 +109,14 @@ def test_one_failing_benchmark_fails_the_command(tree):
     assert 'benchmark "bad" failed' in done.stderr
 
 
+def test_a_killed_benchmark_is_told_from_a_failing_one(tree):
+    source = 'import os, signal\nNAME = "fatal"\ndef rows(*, quick=False):\n    os.kill(os.getpid(), signal.SIGKILL)\n'
+    (tree / "benchmarks" / "fatal.py").write_text(source)
+    done = kelm_bench("good", "fatal", cwd=tree)
+    assert done.returncode == 1
+    assert 'benchmark "fatal" was ended by SIGKILL' in done.stderr
+
+
 def test_the_table_shows_every_row(tree):
     shown = kelm_bench("good", "second", cwd=tree).stdout
     assert "good" in shown
