@@ -40,7 +40,8 @@ Kind = Literal["sim", "mix", "norm"]
 def layer_kinds(layers: int) -> tuple[Kind, ...]:
     """Returns the published arrangement for any depth: of 12 layers 5 "sim", 1 "mix", 6 "norm"."""
     first = max(0, layers // 2 - 1)
-    return ("sim",) * first + ("mix",) + ("norm",) * (layers - first - 1)
+    kinds: list[Kind] = ["sim"] * first
+    return (*kinds, "mix", *(["norm"] * (layers - first - 1)))
 
 
 class EntityAttention(nn.Module):

@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from kelm.objectives.mlm import MaskedLanguageModel, MaskedLanguageModelCollate
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, pad
 
@@ -27,6 +26,7 @@ from kelm.batch import Batch, Encoded, Part
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses, Objective
+from kelm.objectives.mlm import MaskedLanguageModel, MaskedLanguageModelCollate
 from kelm.text.tokenizer import Tokenizer
 from kelm.typing import Float, Int, Tensor
 from kg.linking.base import Mentions
@@ -79,12 +79,14 @@ class AlignmentCollate:
     Attributes:
         words: masks the words.
         count: rows of the entity table.
+        hide: share of the mentions whose words are all masked; those are no targets.
     """
 
     words: MaskedLanguageModelCollate
     count: int
     replaced: float
     masked: float
+    hide: float
     objective: str
 
     def __call__(self, texts: Sequence[Encoded], seed: int) -> Batch:
@@ -94,6 +96,7 @@ class AlignmentCollate:
         for text, gold in zip(texts, linked, strict=True):
             mentions, known = text[Mentions], gold >= 0
             random = np.random.default_rng((seed, text.number, 1))  # 1: apart from the words' randomness
+            tokens = self._hidden(text, random)
             shown = corrupt_entities(gold, random, count=self.count, replaced=self.replaced, masked=self.masked)
             targets = AlignmentTargets(
                 mentions.row[torch.from_numpy(known)],
@@ -101,10 +104,17 @@ class AlignmentCollate:
                 torch.from_numpy(numbers[seen : seen + int(known.sum())]),
             )
             seen += int(known.sum())
-            changed.append(text.having(replace(mentions, entity=torch.from_numpy(shown)), targets))
+            changed.append(text.having(replace(mentions, entity=torch.from_numpy(shown)), targets, tokens=tokens))
         batch = self.words(changed, seed)
         units = {**batch.units, self.objective: seen}
         return batch.having(Candidates(torch.from_numpy(candidates)), objective=self.objective, units=units)
+
+    def _hidden(self, text: Encoded, random: np.random.Generator) -> Int[np.ndarray, "token"]:
+        """Returns the tokens with the words of some mentions masked."""
+        mentions, tokens = text[Mentions], text.tokens.copy()
+        for place in np.flatnonzero(random.random(len(mentions.first)) < self.hide):
+            tokens[int(mentions.first[place]) : int(mentions.last[place]) + 1] = self.words.masking.mask
+        return tokens
 
 
 class EntityAlignment(Objective[Encoded]):
@@ -115,6 +125,7 @@ class EntityAlignment(Objective[Encoded]):
         entities: rows of the entity table.
         width: of the entity vectors.
         replaced, masked: shares of the mentions that get another entity, or none (paper: .05, .15).
+        hide: share of the mentions whose words are all masked (paper: 0), so that entity and context must do.
         zero_candidate: as in the original code, "no entity" competes with logit 0.
         mlm: options of the masked language model.
     """
@@ -128,6 +139,7 @@ class EntityAlignment(Objective[Encoded]):
         width: int = 100,
         replaced: float = 0.05,
         masked: float = 0.15,
+        hide: float = 0.0,
         zero_candidate: bool = False,
         mlm: Mapping[str, Any] | None = None,
     ) -> None:
@@ -139,7 +151,7 @@ class EntityAlignment(Objective[Encoded]):
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         nn.init.normal_(self.dense.weight, std=config.initializer_range)
         nn.init.zeros_(self.dense.bias)
-        self.collate = AlignmentCollate(self.mlm.collate, entities, replaced, masked, self.name)
+        self.collate = AlignmentCollate(self.mlm.collate, entities, replaced, masked, hide, self.name)
 
     def scores(
         self, states: Float[Tensor, "target width"], candidates: Float[Tensor, "candidate entity"]
@@ -152,5 +164,6 @@ class EntityAlignment(Objective[Encoded]):
         targets, table = batch[AlignmentTargets], stream.side["table"]
         candidates = table[batch[Candidates].entity].to(stream.hidden.dtype)
         scores = self.scores(stream.hidden[targets.row, targets.token], candidates)
-        aligned = cross_entropy(scores, targets.candidate, reduction="sum")
+        # Texts without a linked mention: an empty sum, which cross_entropy does not take.
+        aligned = cross_entropy(scores, targets.candidate, reduction="sum") if scores.numel() else scores.sum()
         return {**self.mlm.loss(batch, stream), self.name: aligned}
