@@ -8,23 +8,36 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["ROOT", "Block", "blocks", "pages"]
 
 ROOT = Path(__file__).parents[2]
-FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(<!-- run -->\n)?( *)```(\w+)?([^\n]*)\n(.*?)^\2```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One fenced block: its language, its file name if it has one, its text and the line of the page it starts at."""
+    """One fenced block.
+
+    Attributes:
+        title: the file's name, or empty.
+        line: the line of the page at which the text starts.
+        run: whether its commands are to be run.
+    """
 
     language: str
     title: str
     text: str
     line: int
+    run: bool
+
+    def commands(self) -> list[list[str]]:
+        """Returns the words after `kelm` of each line that calls it."""
+        lines = (line.removeprefix("$ ") for line in self.text.replace("\\\n", " ").splitlines())
+        return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("kelm ")]
 
 
 def pages() -> list[Path]:
@@ -37,8 +50,9 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = []
     for match in FENCE.finditer(text):
-        indent, language, more, body = match.groups()
+        marked, indent, language, more, body = match.groups()
         title = re.search(r'title="([^"]+)"', more)
         plain = "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
-        found.append(Block(language or "", title[1] if title else "", plain, text.count("\n", 0, match.start()) + 2))
+        line = text.count("\n", 0, match.start(5)) + 1
+        found.append(Block(language or "", title[1] if title else "", plain, line, run=bool(marked)))
     return found

@@ -1,5 +1,4 @@
 import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -16,14 +15,13 @@ def name_of(page):
     return str(page.relative_to(ROOT))
 
 
-def command_lines(page):
-    """The lines of a page's console blocks that call kelm, as words without `kelm`."""
-    shown = (block for block in blocks(page) if block.language in ("console", "bash"))
-    lines = (line.removeprefix("$ ") for block in shown for line in block.text.replace("\\\n", " ").splitlines())
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("kelm ")]
-
-
-COMMANDS = [(page, words) for page in pages() for words in command_lines(page)]
+COMMANDS = [
+    (page, words)
+    for page in pages()
+    for block in blocks(page)
+    if block.language in ("console", "bash")
+    for words in block.commands()
+]
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +58,8 @@ def test_the_python_of_a_page_runs(page, stand_in, tmp_path, monkeypatch):
         if block.language == "python":
             source = "\n" * (block.line - 1) + block.text  # errors then name the page's own lines
             exec(compile(source, str(page), "exec"), namespace)
+        for words in block.commands() if block.run else ():
+            assert cli.run(words) == 0, f"line {block.line}: kelm {' '.join(words)}"
 
 
 @pytest.mark.parametrize(
