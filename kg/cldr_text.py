@@ -17,14 +17,13 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int32
 
 from kelm.errors import UnknownName, closest
 from kg.graph import KnowledgeGraph
 from kg.linking.base import Mention
 from kg.linking.linked_text import LinkedText, RelationText, gold
 
-__all__ = ["LANGUAGES", "RELATIONS", "UNRELATED", "joining", "paragraphs", "partition", "sentences"]
+__all__ = ["LANGUAGES", "RELATIONS", "UNRELATED", "paragraphs", "partition", "sentences"]
 
 UNRELATED = "none"  # the relation of a pair that no triple joins
 
@@ -243,23 +242,6 @@ def partition(names: Iterable[str], seed: int, shares: Sequence[float] = (0.6, 0
     random.Random(seed).shuffle(names)
     bounds = np.rint(np.cumsum([0.0, *shares]) / sum(shares) * len(names)).astype(int).tolist()
     return [frozenset(names[first:last]) for first, last in pairwise(bounds)]
-
-
-def joining(graph: KnowledgeGraph, texts: Iterable[RelationText]) -> Int32[np.ndarray, "triple 3"]:
-    """Returns the triples that join the two entities of any of the sentences, in either direction.
-
-    ``graph.without(joining(graph, test))`` is the graph to learn from when `test` is what shall be predicted.
-    """
-    ids = [
-        (graph.entities.find(head), graph.entities.find(tail))
-        for head, tail in (text.entities for text in texts)
-        if head is not None and tail is not None
-    ]
-    count = len(graph.entities)
-    asked = np.array([(head, tail) for head, tail in ids if head >= 0 and tail >= 0], dtype=np.int64).reshape(-1, 2)
-    keys = np.concatenate((asked[:, 0] * count + asked[:, 1], asked[:, 1] * count + asked[:, 0]))
-    held = np.isin(graph.heads.astype(np.int64) * count + graph.tails, keys)
-    return graph.triples()[held]
 
 
 class _Writer:

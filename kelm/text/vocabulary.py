@@ -3,7 +3,7 @@
     texts (streamed) -> 16,000 pieces -> a tokenizer that `kelm.text.tokenizer.open` opens again
 
 Ids begin as in RoBERTa and XLM-R: <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4; word pieces as in BERT: [PAD] 0,
-[UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4.
+[UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. Four spare pieces follow, [unused1] to [unused4].
 Source: Kudo, 2018 (unigram); Sennrich et al., 2016 (BPE); Schuster and Nakajima, 2012 (word pieces).
 """
 
@@ -22,6 +22,7 @@ __all__ = ["Kind", "train"]
 
 Kind = Literal["unigram", "bpe", "wordpiece"]
 _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_SPARE = tuple(f"[unused{number}]" for number in range(1, 5))  # as in BERT: pieces that tasks may use as markers
 _LONGEST = 16_384  # bytes of one text that SentencePiece learns from
 _THREADS = 4  # fixed: sums of floating-point numbers, and so the vocabulary, depend on it
 
@@ -111,7 +112,7 @@ def _sentence_piece(
             pad_id=1,
             eos_id=2,
             unk_id=3,
-            user_defined_symbols=["<mask>"],
+            user_defined_symbols=["<mask>", *_SPARE],
             input_sentence_size=sample,
             shuffle_input_sentence=True,
             max_sentence_length=_LONGEST,
@@ -154,8 +155,8 @@ def _word_pieces(texts: _Counted, size: int, lower: bool, coverage: float, sampl
     merged = _merges(words, texts, size, coverage, sample)
     letters = sorted({letter for piece in merged for letter in piece.removeprefix("##")})
     letters = [form for letter in letters for form in (letter, f"##{letter}")]
-    pieces = list(dict.fromkeys([*_SPECIALS, *letters, *merged]))
-    if len(_SPECIALS) + len(letters) > size:
+    pieces = list(dict.fromkeys([*_SPECIALS, *_SPARE, *letters, *merged]))
+    if len(_SPECIALS) + len(_SPARE) + len(letters) > size:
         raise _explained(RuntimeError("required_chars"), texts.count, size)
     if len(pieces) < size:
         raise _explained(RuntimeError(f"Please set it to a value <= {len(pieces)}"), texts.count, size)

@@ -1,4 +1,4 @@
-"""Texts whose mentions are known: FewRel's sentences, ERNIE's articles, JSON lines of one's own; and texts to be linked.
+"""Texts whose mentions are known: FewRel's sentences, ERNIE's articles, JSON lines of one's own.
 
     {"text": "Paris lies on the Seine.", "mentions": [[0, 5, "Q90"], [18, 23, "Q1471"]]}      a line of JSON lines
 
@@ -13,13 +13,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int32
+
 from kelm.batch import Encoded
 from kelm.data.files import lines
 from kelm.errors import FormatError
 from kelm.text.tokenizer import Tokenizer
+from kg.graph import KnowledgeGraph
 from kg.linking.base import Candidate, EntityLinker, Mention, align
 
-__all__ = ["LinkedText", "RelationText", "encode", "linked", "read_articles", "read_fewrel", "read_linked"]
+__all__ = [
+    "LinkedText",
+    "RelationText",
+    "encode",
+    "gold",
+    "joining",
+    "linked",
+    "read_articles",
+    "read_fewrel",
+    "read_linked",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +196,20 @@ def encode(
         replace(align(tokens, text.mentions, rows), number=number, origin=text.origin)
         for number, (tokens, text) in enumerate(zip(encoded, texts, strict=True))
     ]
+
+
+def joining(graph: KnowledgeGraph, texts: Iterable[RelationText]) -> Int32[np.ndarray, "triple 3"]:
+    """Returns the triples that join the two entities of any of the sentences, in either direction.
+
+    ``graph.without(joining(graph, test))`` is the graph to learn from when `test` is what shall be predicted.
+    """
+    ids = [
+        (graph.entities.find(head), graph.entities.find(tail))
+        for head, tail in (text.entities for text in texts)
+        if head is not None and tail is not None
+    ]
+    count = len(graph.entities)
+    asked = np.array([(head, tail) for head, tail in ids if head >= 0 and tail >= 0], dtype=np.int64).reshape(-1, 2)
+    keys = np.concatenate((asked[:, 0] * count + asked[:, 1], asked[:, 1] * count + asked[:, 0]))
+    held = np.isin(graph.heads.astype(np.int64) * count + graph.tails, keys)
+    return graph.triples()[held]

@@ -14,12 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from kelm.data.files import lines
 from kelm.errors import InputError
 from kg.graph import KnowledgeGraph
-from kg.linking.linked_text import RelationText
+from kg.linking.linked_text import RelationText, joining
 
 __all__ = ["english_texts", "joined_graph", "without_answers"]
 
@@ -39,14 +37,8 @@ def without_answers(graph: KnowledgeGraph, examples: Sequence[RelationText]) -> 
 
     Entities that have no triple left are gone too: nothing is known of them.
     """
-    heads = graph.entities.ids([example.head.entity or "" for example in examples]).astype(np.int64)
-    tails = graph.entities.ids([example.tail.entity or "" for example in examples]).astype(np.int64)
-    both = (heads >= 0) & (tails >= 0)
-    count = graph.entity_count
-    asked = np.concatenate([heads[both] * count + tails[both], tails[both] * count + heads[both]])
-    answers = np.isin(graph.heads.astype(np.int64) * count + graph.tails, asked)
-    kept = graph.where(~answers)
-    return KnowledgeGraph.from_triples(kept.names()), int(answers.sum())
+    answers = joining(graph, examples)
+    return KnowledgeGraph.from_triples(graph.without(answers).names()), len(answers)
 
 
 def english_texts(data: Path) -> Iterator[str]:

@@ -95,7 +95,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(parts)
 
 
-def picture(outcomes: Sequence[Outcome], path: Path, *, title: str, slice: str = "covered") -> None:
+def picture(
+    outcomes: Sequence[Outcome], path: Path, *, title: str, slice: str = "covered", links: str = "gold"
+) -> None:
     """Draws accuracy against the number of training examples, a line for each arm, the probe's dashed."""
     import matplotlib
 
@@ -106,7 +108,7 @@ def picture(outcomes: Sequence[Outcome], path: Path, *, title: str, slice: str =
     counts = sorted({o.per_relation for o in outcomes})
     for model, style in (("ernie", "-"), ("probe", ":")):
         for arm in ORDER:
-            chosen = {"model": model, "arm": arm, "slice": slice, "links": "gold"}
+            chosen = {"model": model, "arm": arm, "slice": slice, "links": links}
             means = [(n, mean(list(f.values()))) for n in counts if (f := _by_seed(outcomes, per_relation=n, **chosen))]
             if not means:
                 continue

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from kelm.errors import UnknownName
-from kg.cldr_text import LANGUAGES, RELATIONS, UNRELATED, joining, paragraphs, partition, sentences
+from kg.cldr_text import LANGUAGES, RELATIONS, UNRELATED, paragraphs, partition, sentences
 from kg.graph import KnowledgeGraph
 from kg.io import cldr
 from kg.io.cldr_regions import MEMBERS, REGIONS
 from kg.linking.alias import AliasLinker
+from kg.linking.linked_text import joining
 
 
 @pytest.fixture(scope="module")

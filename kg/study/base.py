@@ -1,0 +1,88 @@
+"""The encoder that every arm of a study starts from: a small one, trained on text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kelm.batch import Encoded
+from kelm.data.corpus import InMemory
+from kelm.data.stream import BatchStream
+from kelm.model import Encoder, EncoderConfig
+from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.text.tokenizer import Tokenizer
+from kelm.training.learner import Learner
+from kelm.training.progress import Result
+from kelm.training.recipe import Checkpoints, Optimization, Training
+from kelm.training.trainer import Trainer
+
+__all__ = ["Pretraining", "pretrain"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretraining:
+    """Masked language modelling of whole words, from scratch.
+
+    Attributes:
+        width, layers: of the encoder; a head for every 64 numbers of width, the inner layer four times as wide.
+        tokens: of a batch.
+        length: tokens of a text; longer ones are cut.
+    """
+
+    width: int = 128
+    layers: int = 4
+    steps: int = 5000
+    tokens: int = 2048
+    rate: float = 1.5e-3
+    length: int = 128
+    seed: int = 0
+
+
+def pretrain(
+    recipe: Pretraining, texts: Sequence[str], tokenizer: Tokenizer, folder: Path, *, show: bool = False
+) -> Result:
+    """Trains an encoder and writes ``folder/base``, a plain Hugging Face folder with vocabulary head and tokenizer.
+
+    An interrupted run goes on where it was.
+
+    Args:
+        show: show progress on standard error.
+    """
+    torch.manual_seed(recipe.seed)
+    config = EncoderConfig(**_sizes(recipe, tokenizer))
+    encoder, mlm = Encoder(config), MaskedLanguageModel(config, tokenizer=tokenizer, kind="word")
+    encoded: list[Encoded] = [text for text in tokenizer.encode(list(texts), length=recipe.length) if len(text) > 4]
+    result = Trainer(
+        Learner(encoder, [mlm]),
+        {mlm.name: BatchStream(InMemory(encoded), mlm.collate, tokens=recipe.tokens, seed=recipe.seed)},
+        train=Training(steps=recipe.steps, seed=recipe.seed),
+        optim=Optimization(rate=recipe.rate, betas=(0.9, 0.98), warmup=0.05),
+        checkpoints=Checkpoints(every=1000, keep=1),
+        folder=folder / "run",
+        resume=True,
+        show=show,
+    ).run()
+    encoder.to_hf(folder / "base", head=mlm.head)
+    tokenizer.save(folder / "base")
+    return result
+
+
+def _sizes(recipe: Pretraining, tokenizer: Tokenizer) -> Mapping[str, Any]:
+    bert = tokenizer.pad == 0  # BERT's order of special tokens; RoBERTa's <pad> is 1
+    return {
+        "family": "bert" if bert else "xlm-roberta",
+        "vocab_size": tokenizer.vocabulary_size,
+        "pad_token_id": tokenizer.pad,
+        "hidden_size": recipe.width,
+        "num_hidden_layers": recipe.layers,
+        "num_attention_heads": max(1, recipe.width // 64),
+        "intermediate_size": 4 * recipe.width,
+        "max_position_embeddings": recipe.length + (0 if bert else tokenizer.pad + 1),
+        "type_vocab_size": 2 if bert else 1,
+        "hidden_dropout_prob": 0.0,  # a pass or two over little text cannot overfit
+        "attention_probs_dropout_prob": 0.0,
+    }
