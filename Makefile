@@ -20,7 +20,7 @@ demo: $(VENV)/.dev-$(KEY)  ## a graph, its vectors, a linker and an ERNIE-style 
 	$(BIN)/kelm quickstart
 
 test: lint  ## format, lint, types, import rules, tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev-$(KEY)  ## format, lint, types and import rules only
 	$(BIN)/ruff format --check .

@@ -66,6 +66,8 @@ def _row(parameter: Any) -> str:
     shown = ", ".join([*parameter.opts, *parameter.secondary_opts]) if option else _argument(parameter)
     given = parameter.default
     default = "" if given is None or given is False or callable(given) else f"`{getattr(given, 'value', given)}`"
+    if option and parameter.required:
+        default = "required"
     text = " ".join((parameter.help or "").replace("|", "\\|").split())
     return f"| `{shown}` | {text} | {default} |"
 
