@@ -11,7 +11,8 @@ order in which names were first seen, after those that were said to be entities 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ class Pool(dict[str, int]):
     def __missing__(self, name: str) -> int:
         number = self[name] = len(self)
         return number
+
+    def numbers(self, names: Sequence[str]) -> list[int]:
+        """Returns the numbers of distinct strings, new ones in their order; faster than one by one."""
+        found = list(map(self.get, names))
+        self.update(zip([name for name, number in zip(names, found, strict=True) if number is None], count(len(self))))
+        return list(map(self.__getitem__, names))
 
 
 class Rows:

@@ -346,15 +346,22 @@ class GraphBuilder(Collector):
         return self
 
     def _labels_of(self, labels: Labels, numbers: Mapping[int, Int32[np.ndarray, "name"]]) -> None:
-        texts = list(labels.entities.texts)
-        for kind, table in ((ENTITY, labels.entities), (RELATION, labels.relations), (TYPE, labels.types)):
-            for code in table.languages:
-                language, rows = self.language(code), table.rows(code)
-                if language >= 0:
-                    owner = numbers[kind][table.owner[rows]]
-                    text = np.fromiter((self.texts[texts[row]] for row in table.text[rows].tolist()), np.int32)
-                    same = (np.full_like(owner, kind), np.full_like(owner, language))
-                    self.label_rows.extend(np.stack((owner, *same, table.preferred[rows], text), axis=1))
+        wanted = [
+            (kind, self.language(code), table, table.rows(code))
+            for kind, table in ((ENTITY, labels.entities), (RELATION, labels.relations), (TYPE, labels.types))
+            for code in table.languages
+            if self.language(code) >= 0
+        ]
+        used = np.zeros(len(labels.entities.texts), bool)
+        for _, _, table, rows in wanted:
+            used[table.text[rows]] = True
+        strings = list(labels.entities.texts)
+        texts = np.zeros(len(strings), np.int32)
+        texts[used] = np.fromiter((self.texts[strings[row]] for row in np.flatnonzero(used)), np.int32)
+        for kind, language, table, rows in wanted:
+            owner = numbers[kind][table.owner[rows]]
+            same = (np.full_like(owner, kind), np.full_like(owner, language))
+            self.label_rows.extend(np.stack((owner, *same, table.preferred[rows], texts[table.text[rows]]), axis=1))
 
     def _attributes_of(self, attributes: Attributes, entity: Int32[np.ndarray, "name"]) -> None:
         pools = (

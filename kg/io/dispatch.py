@@ -6,7 +6,7 @@ folders: a saved graph, X-FACTR, CoDEx          objects: rdflib, networkx, PyKEE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +62,23 @@ def feed(
     source: object,
     *,
     format: str | None = None,
+    columns: Sequence[str] = tsv.COLUMNS,
+    header: bool = False,
     skip_bad: int = 0,
     progress: Progress | None = None,
 ) -> None:
-    """Adds one source to `builder`; arguments and errors as `read`."""
+    """Adds one source to `builder`; arguments and errors as `read`, `columns` and `header` of tables as `tsv.feed`."""
     if not isinstance(source, str | Path):
         _feed_object(builder, source)
-    elif Path(source).is_dir():
+        return
+    if Path(source).is_dir():
         _feed_folder(builder, Path(source), skip_bad, progress)
+        return
+    found = format or suffix(source)
+    if found in (".tsv", ".txt", ".csv"):
+        tsv.feed(builder, source, columns=columns, header=header, skip_bad=skip_bad, progress=progress)
     else:
-        _feed_file(builder, source, format or suffix(source), skip_bad, progress)
+        _feed_file(builder, source, found, skip_bad, progress)
 
 
 def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: int, progress: Progress | None) -> None:
@@ -83,8 +90,6 @@ def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: i
         )
     if format == ".spo":
         spo.feed(builder, path, skip_bad=skip_bad, progress=progress)
-    elif format in (".tsv", ".txt", ".csv"):
-        tsv.feed(builder, path, skip_bad=skip_bad, progress=progress)
     else:
         rdf.feed(builder, path, syntax=format, skip_bad=skip_bad, progress=progress)
 

@@ -154,9 +154,11 @@ class _Reading:
     def read(self, chunk: bytes, first: int) -> None:
         """Adds the statements of `chunk`, whose first line has the number `first`."""
         try:
-            chunk.decode()
-        except UnicodeDecodeError:
-            chunk = decoded(chunk, first, self.journal).encode()
+            self._read(chunk, first)
+        except UnicodeDecodeError:  # found before anything was added
+            self._read(decoded(chunk, first, self.journal).encode(), first)
+
+    def _read(self, chunk: bytes, first: int) -> None:
         shape = _Shape.of(chunk)
         spans = _spans(shape)
         names = np.zeros((len(spans.lines), 3), np.int32)
@@ -172,35 +174,45 @@ class _Reading:
         slow[spans.lines] = False
         self._extend(quick, self._slowly(chunk, np.flatnonzero(slow), shape.places[shape.last], first))
 
-    def _name(self, iri: str) -> int:
-        """Returns the number of an IRI's name; the grammar's own reader decides on one that does not look sound."""
-        number = self._names.get(iri)
-        if number is None:
-            number = self.builder.names[terms.name(iri)] if terms.is_iri(iri) else _UNREADABLE
-            self._names[iri] = number
-        return number
+    def _name(self, iris: list[str]) -> list[int]:
+        """Returns the numbers of the IRIs' names; the grammar's own reader decides on those that do not look sound."""
+        new = [iri for iri in iris if iri not in self._names]
+        if terms.are_plain(new):
+            self._names.update(zip(new, self.builder.names.numbers(new), strict=True))
+        for iri in new:
+            if iri not in self._names:
+                self._names[iri] = self.builder.names[terms.name(iri)] if terms.is_iri(iri) else _UNREADABLE
+        return [self._names[iri] for iri in iris]
 
-    def _qualifier(self, qualifier: str) -> int:
-        """Returns the number of what follows a literal's closing quote."""
-        known = len(self._qualifiers)
-        number = self._qualifiers[qualifier]
-        if number == known:
-            self._meanings.append(self._meaning(qualifier))
-        return number if self._meanings[number][1] >= 0 else _UNREADABLE
+    def _qualifier(self, qualifiers: list[str]) -> list[int]:
+        """Returns the numbers of what may follow a literal's closing quote."""
+        for qualifier in qualifiers:
+            if qualifier not in self._qualifiers:
+                self._qualifiers[qualifier]
+                self._meanings.append(self._meaning(qualifier))
+        numbers = (self._qualifiers[qualifier] for qualifier in qualifiers)
+        return [number if self._meanings[number][1] >= 0 else _UNREADABLE for number in numbers]
 
     def _meaning(self, qualifier: str) -> tuple[int, int]:
         builder, typed = self.builder, qualifier.startswith("^^<")
         if typed and qualifier[3:-1] != terms.STRING:
             datatype = qualifier[3:-1]
-            return _UNREADABLE, builder.qualifiers[f"^^{datatype}"] if terms.is_iri(datatype) else _UNREADABLE
+            return _UNREADABLE, builder.qualifiers[f"^^{terms.name(datatype)}"] if terms.is_iri(
+                datatype
+            ) else _UNREADABLE
         code = "" if typed or not qualifier else language_code(qualifier[1:])
         if code and not _LANGUAGE.fullmatch(code):
             return _UNREADABLE, _UNREADABLE
         language = builder.language(code)
         return language if language >= 0 else _UNWANTED, builder.qualifiers[f"@{code}" if code else ""]
 
-    def _text(self, text: str) -> int:
-        return self.builder.texts[text] if text.strip() else _BLANK
+    def _text(self, texts: list[str]) -> list[int]:
+        visible = [text for text in texts if text.strip()]
+        numbers = self.builder.texts.numbers(visible)
+        if len(visible) == len(texts):
+            return numbers
+        known = dict(zip(visible, numbers, strict=True))
+        return [known.get(text, _BLANK) for text in texts]
 
     def _rows(
         self, chunk: bytes, spans: _Spans, names: Int32[np.ndarray, "line 3"], qualifier: Int32[np.ndarray, "line"]
@@ -213,10 +225,10 @@ class _Reading:
         label = spans.literal & np.isin(predicate, self._labeling) & (language != _UNREADABLE)
         attribute = spans.literal & ~label
         unwanted = label & (language == _UNWANTED)
-        self.journal.drop("label in an unwanted language", int(unwanted.sum()))
         label &= ~unwanted
         texts = _numbers(chunk, spans.starts[label, 2], spans.stops[label, 2], self._text)
-        values = _numbers(chunk, spans.starts[attribute, 2], spans.stops[attribute, 2], self.builder.values.__getitem__)
+        values = _numbers(chunk, spans.starts[attribute, 2], spans.stops[attribute, 2], self.builder.values.numbers)
+        self.journal.drop("label in an unwanted language", int(unwanted.sum()))
         self.journal.drop("blank label", int((texts < 0).sum()))
         visible = np.flatnonzero(label)[texts >= 0]
         preferred = predicate[visible] != self._alias
@@ -290,9 +302,9 @@ def _numbers(
     chunk: bytes,
     starts: Int64[np.ndarray, "span"],
     stops: Int64[np.ndarray, "span"],
-    number: Callable[[str], int],
+    number: Callable[[list[str]], list[int]],
 ) -> Int32[np.ndarray, "span"]:
-    """Returns `number` of each string between `starts` and `stops`, called once for each distinct one.
+    """Returns for each string between `starts` and `stops` its number, which `number` gives to the distinct ones.
 
     Spans come in order and do not overlap: then strings and the gaps between them make one Arrow column.
     """
@@ -304,5 +316,5 @@ def _numbers(
     offsets = np.stack((starts, stops), axis=1).reshape(-1).astype(np.int32)
     column = pyarrow.StringArray.from_buffers(2 * count - 1, pyarrow.py_buffer(offsets), pyarrow.py_buffer(chunk))
     coded = column.take(pyarrow.array(np.arange(0, 2 * count - 1, 2))).dictionary_encode()
-    table = np.fromiter(map(number, coded.dictionary.to_pylist()), np.int32, len(coded.dictionary))
+    table = np.array(number(coded.dictionary.to_pylist()), np.int32)
     return np.asarray(table[coded.indices.to_numpy()])

@@ -132,7 +132,7 @@ class _Stream(io.RawIOBase):
     """The decompressed bytes of a file, as pyoxigraph reads them; errors of the file pass through."""
 
     def __init__(self, path: str | Path, journal: Journal) -> None:
-        self._chunks = chunks(path, journal, size=1 << 20)
+        self._chunks = chunks(path, journal, size=1 << 20, line_ends=False)
         self._rest = b""
 
     def readable(self) -> bool:

@@ -80,10 +80,16 @@ def _zstandard() -> Any:
     return zstandard
 
 
-def chunks(path: str | Path, journal: Journal, *, size: int = _CHUNK) -> Iterator[tuple[int, bytes]]:
+def chunks(
+    path: str | Path, journal: Journal, *, size: int = _CHUNK, line_ends: bool = True
+) -> Iterator[tuple[int, bytes]]:
     r"""Yields the number of the first line and the bytes of chunks of whole lines; every line ends in ``\n``.
 
-    Line ends ``\r\n`` and ``\r`` become ``\n``, a byte-order mark is left out, `journal.line` moves on.
+    A byte-order mark is left out, `journal.line` moves on.
+
+    Args:
+        size: bytes to read at once.
+        line_ends: turn ``\r\n`` and ``\r`` into ``\n``; not for formats in which a string may run over lines.
 
     Raises:
         FormatError: the file is missing, empty, cut, or not what its compression says.
@@ -97,18 +103,18 @@ def chunks(path: str | Path, journal: Journal, *, size: int = _CHUNK) -> Iterato
             rest += block
             cut = rest.rfind(b"\n") + 1
             if cut:
-                yield _numbered(rest[:cut], journal)
+                yield _numbered(rest[:cut], journal, line_ends)
                 rest = rest[cut:]
                 journal.progress(journal.line, raw.tell() / max(total, 1))
         if rest:
-            yield _numbered(rest + b"\n", journal)
+            yield _numbered(rest + b"\n", journal, line_ends)
         journal.progress(journal.line, 1.0)
     if not journal.line:
         raise FormatError("the file is empty", path=path, remedy="Check that it was downloaded or written completely.")
 
 
-def _numbered(chunk: bytes, journal: Journal) -> tuple[int, bytes]:
-    if b"\r" in chunk:
+def _numbered(chunk: bytes, journal: Journal, line_ends: bool) -> tuple[int, bytes]:
+    if line_ends and b"\r" in chunk:
         chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     first = journal.line + 1
     journal.line += chunk.count(b"\n")
@@ -161,9 +167,9 @@ def _decoded_line(line: bytes, number: int, journal: Journal) -> str:
         return ""
 
 
-def lines(path: str | Path, journal: Journal) -> Iterator[tuple[int, str]]:
-    """Yields number and text of each line, without its end. Errors as `chunks` and `decoded`."""
-    for first, chunk in chunks(path, journal, size=1 << 20):
+def lines(path: str | Path, journal: Journal, *, line_ends: bool = True) -> Iterator[tuple[int, str]]:
+    """Yields number and text of each line, without its end. Arguments and errors as `chunks` and `decoded`."""
+    for first, chunk in chunks(path, journal, size=1 << 20, line_ends=line_ends):
         texts = decoded(chunk, first, journal).split("\n")
         yield from enumerate(texts[:-1], first)
 

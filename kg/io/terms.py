@@ -13,7 +13,7 @@ them again when read. Where an entity and a relation have the same IRI, a label 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -44,6 +44,7 @@ STRING = "http://www.w3.org/2001/XMLSchema#string"
 
 _ENTITY, _RELATION = "urn:kelm:entity:", "urn:kelm:relation:"
 _IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=-]*")
+_PLAIN = re.compile(rf"(?:{_IRI.pattern}\n)*+{_IRI.pattern}")
 _BLANK_NODE = re.compile(r"_:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 
 
@@ -83,6 +84,12 @@ def iri(name: str, *, relation: bool = False) -> str:
     return (_RELATION if relation else _ENTITY) + quote(name, safe="")
 
 
+def are_plain(names: Sequence[str]) -> bool:
+    """Whether all of `names` are absolute IRIs without anything that takes a second look, and none of ours."""
+    text = "\n".join(names)
+    return "urn:kelm:" not in text and _PLAIN.fullmatch(text) is not None
+
+
 def is_iri(name: str) -> bool:
     """Whether `name` is an absolute IRI by RFC 3987."""
     if _IRI.fullmatch(name):
@@ -101,8 +108,7 @@ def is_iri(name: str) -> bool:
 def named(statement: Statement, *, scope: str = "") -> Statement:
     """Returns the statement with the graph's names; `scope` sets this file's blank nodes apart from another's."""
     subject, predicate, object = statement
-    if isinstance(object, str):
-        object = _scoped(object, scope)
+    object = _scoped(object, scope) if isinstance(object, str) else object._replace(datatype=name(object.datatype))
     return Statement(_scoped(subject, scope), name(predicate), object)
 
 
@@ -152,5 +158,6 @@ def statements(graph: KnowledgeGraph) -> Iterator[Statement]:
             yield Statement(names[label.owner], predicate, Literal(label.text, label.language))
     for entity, subject in enumerate(entities):
         for attribute in graph.attributes.of(entity):
-            literal = Literal(attribute.text, attribute.language, attribute.datatype)
+            datatype = iri(attribute.datatype) if attribute.datatype else ""
+            literal = Literal(attribute.text, attribute.language, datatype)
             yield Statement(subject, iri(attribute.property, relation=True), literal)

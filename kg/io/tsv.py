@@ -155,7 +155,7 @@ def _rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]
 
 
 def _csv_rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((f"{text}\n" for _, text in lines(path, journal)), strict=True)
+    reader = csv.reader((f"{text}\n" for _, text in lines(path, journal, line_ends=False)), strict=True)
     while True:
         first = reader.line_num + 1
         try:
@@ -291,7 +291,7 @@ def _ordered(triples: Iterable[tuple[str, str, str]], places: tuple[int, int, in
 def _write_rows(file: IO[bytes], path: str | Path, rows: Iterable[Sequence[str]]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     if suffix(path) == ".csv":
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        csv.writer(text).writerows(rows)  # ends lines as RFC 4180 has them, and quotes those characters
     else:
         for row in rows:
             if any(character in field for field in row for character in "\t\n\r"):

@@ -112,7 +112,7 @@ def lines(draw: some.DrawFn) -> str:
 
 
 @given(some.lists(lines(), min_size=1, max_size=8))
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=60)
 def test_the_fast_reader_reads_what_pyoxigraph_reads(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str]
 ) -> None:
@@ -136,7 +136,7 @@ CHARACTERS = some.sampled_from(
 
 
 @given(some.lists(CHARACTERS, min_size=1, max_size=14).map("".join))
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_the_fast_reader_refuses_what_pyoxigraph_refuses(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     content = (text + "\n").encode()
     try:
@@ -254,7 +254,7 @@ def graphs(draw: some.DrawFn) -> KnowledgeGraph:
 
 
 @given(graphs())
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_odd_names_survive_ntriples(tmp_path_factory: pytest.TempPathFactory, graph: KnowledgeGraph) -> None:
     path = tmp_path_factory.getbasetemp() / "odd.nt"
     rdf.write(graph, path)
@@ -262,7 +262,7 @@ def test_odd_names_survive_ntriples(tmp_path_factory: pytest.TempPathFactory, gr
 
 
 @given(graphs())
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_rdflib_and_back_is_the_same_graph(graph: KnowledgeGraph) -> None:
     assert facts(from_rdflib(to_rdflib(graph))) == facts(graph)
 

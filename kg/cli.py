@@ -1,0 +1,259 @@
+"""Build, look at, embed, evaluate and link with a knowledge graph.
+
+kelm graph build facts.nt.gz labels.ttl --out graph      kelm graph info graph
+kelm graph embed graph --out vectors                     kelm graph evaluate vectors graph --test test.tsv
+kelm graph link graph text.txt
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kelm.errors import InputError
+
+if TYPE_CHECKING:
+    from kg.graph import KnowledgeGraph
+
+__all__ = ["graph"]
+
+graph = typer.Typer(
+    name="graph",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Build, look at, embed, evaluate and link with a knowledge graph.",
+)
+
+Languages = Annotated[
+    str | None,
+    typer.Option(help="Keep labels in these languages only, such as en,de,zh-hans; all if not given."),
+]
+SkipBad = Annotated[int, typer.Option(min=0, help="Leave out up to this many bad lines of a file; 0 is strict.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@graph.command()
+def build(
+    sources: Annotated[list[str], typer.Argument(help="Files or folders; see the list above.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; a graph that is there is replaced.")],
+    languages: Languages = None,
+    skip_bad: SkipBad = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="The same as --skip-bad 0, the default.")] = False,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="A table of names to add: name, language, text and perhaps label or alias; may be repeated."),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="The files' format, such as .nt, where their names do not tell.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help='What the columns of tables hold, in their order; "-" for a column to ignore.')
+    ] = "head,relation,tail",
+    header: Annotated[bool, typer.Option("--header", help="The first line of tables names the columns.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no report.")] = False,
+) -> None:
+    """Read graphs of any format into one folder that opens at once.
+
+    Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl, each also .gz .bz2 .xz .zst.
+    Folders: a graph saved before, X-FACTR, CoDEx. A bad line ends the reading unless --skip-bad allows it.
+
+    Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de
+    """
+    from kg import io
+    from kg.graph import GraphBuilder
+    from kg.io import tsv
+    from kg.terminal import reading, show_reports
+
+    if strict and skip_bad:
+        raise InputError("--strict and --skip-bad contradict each other", remedy="Give one of them.")
+    builder = GraphBuilder(languages=_codes(languages))
+    with reading(shown=not quiet) as bar:
+        for source in sources:
+            io.feed(
+                builder,
+                source,
+                format=format,
+                columns=columns.split(","),
+                header=header,
+                skip_bad=skip_bad,
+                progress=bar(source),
+            )
+        for path in labels or ():
+            tsv.feed_labels(builder, path, skip_bad=skip_bad, progress=bar(path))
+    built = builder.build()
+    built.save(out)
+    if not quiet:
+        show_reports(built.reports)
+    print(f"{out}: {len(built):,} triples, {built.entity_count:,} entities, {built.relation_count:,} relations")
+
+
+@graph.command()
+def info(
+    source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
+    relations: Annotated[int, typer.Option(min=0, help="How many of the most frequent relations to list.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show counts, degrees, relations, label coverage by language, and repetitions.
+
+    Example: kelm graph info graph --relations 5
+    """
+    from kg.statistics import statistics
+    from kg.terminal import show_statistics
+
+    opened = _open(source)
+    found = statistics(opened)
+    if as_json:
+        reports = [report.as_json() for report in opened.reports]
+        facts = {**found.as_json(), "fingerprint": opened.fingerprint(), "reports": reports}
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
+        return
+    show_statistics(found, relations=relations)
+
+
+@graph.command()
+def embed(
+    source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
+    out: Annotated[Path, typer.Option(help="The folder to write: the model, and the table of vectors by name.")],
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file of options; see EmbeddingRecipe.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change an option; may be repeated.")
+    ] = None,
+    validation: Annotated[str | None, typer.Option(help="A source of held-out triples to stop by.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Learn a vector for each entity and relation.
+
+    Ctrl-C saves what was learned so far and leaves with code 130.
+
+    Example: kelm graph embed graph --out vectors --set width=100 --set epochs=20
+    """
+    from kg.embeddings.command import TABLE
+    from kg.embeddings.command import embed as run
+    from kg.terminal import epochs
+
+    options = _recipe(recipe, change or ())
+    opened, checked = _open(source), None if validation is None else _open(validation)
+    with epochs(shown=not quiet) as progress:
+        run(opened, out, options, validation=checked, progress=progress)
+    print(f"{out}: {opened.entity_count:,} entities, {opened.relation_count:,} relations; vectors in {out / TABLE}")
+
+
+@graph.command()
+def evaluate(
+    vectors: Annotated[Path, typer.Argument(help="The folder that embed wrote.")],
+    source: Annotated[str, typer.Argument(help="The graph that was embedded.")],
+    test: Annotated[str, typer.Option(help="A source of held-out triples.")],
+    known: Annotated[
+        list[str] | None,
+        typer.Option(help="A further source of known triples, such as the validation split; may be repeated."),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Rank among all entities, known answers included.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rank held-out triples among all corrupted ones, filtered, with realistic ties.
+
+    Example: kelm graph evaluate vectors graph --test test.tsv --known valid.tsv
+    """
+    from kg.embeddings.command import evaluate as run
+    from kg.embeddings.command import open_embedding
+    from kg.terminal import show_ranking
+
+    found = run(
+        open_embedding(vectors),
+        _open(source),
+        _open(test),
+        known=[_open(one) for one in known or ()],
+        filtered=not raw,
+    )
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    show_ranking(found)
+
+
+@graph.command()
+def link(
+    source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
+    text: Annotated[
+        Path | None, typer.Argument(help="A UTF-8 text file, a text a line; standard input if none.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="The texts' language; names of all languages if none.")] = None,
+    min_length: Annotated[int, typer.Option(min=1, help="Shorter names are left out.")] = 2,
+) -> None:
+    """Find the graph's entities in text and print JSON lines.
+
+    Each line holds the text and its mentions as [first character, one after the last, entity].
+
+    Example: kelm graph link graph text.txt --language en > linked.jsonl
+    """
+    from kg.linking.alias import AliasLinker
+    from kg.linking.names import AliasOptions
+
+    languages = None if language is None else {language, ""}
+    linker = AliasLinker.from_graph(_open(source), languages, options=AliasOptions(min_length=min_length))
+    for one in _texts(text):
+        mentions = [[mention.start, mention.end, mention.entity] for mention in linker.link(one)]
+        print(json.dumps({"text": one, "mentions": mentions}, ensure_ascii=False))
+
+
+def _open(source: str) -> KnowledgeGraph:
+    """Returns a graph from any source; a saved one is memory-mapped."""
+    from kg import io
+    from kg.graph import GraphBuilder, KnowledgeGraph
+    from kg.storage import MANIFEST
+    from kg.terminal import reading
+
+    if (Path(source) / MANIFEST).is_file():
+        return KnowledgeGraph.open(source)
+    builder = GraphBuilder()
+    with reading(shown=True) as bar:
+        io.feed(builder, source, progress=bar(source))
+    return builder.build()
+
+
+def _codes(languages: str | None) -> list[str] | None:
+    if languages is None:
+        return None
+    codes = [code.strip() for code in languages.split(",")]
+    if not all(codes):
+        raise InputError(f'--languages: expected codes between commas, found "{languages}"', remedy="Example: en,de.")
+    return codes
+
+
+def _recipe(path: Path | None, changes: Sequence[str]) -> Any:
+    """Returns the `EmbeddingRecipe` of a TOML file with changes; values are TOML, or words."""
+    import tomllib
+
+    from kg.embeddings.recipe import EmbeddingRecipe
+
+    facts: dict[str, Any] = {}
+    if path is not None:
+        try:
+            facts = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot be read as TOML ({error})", path=path, remedy="Correct the file.") from error
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise InputError(f'--set: expected KEY=VALUE, found "{change}"', remedy="Example: --set width=100.")
+        try:
+            facts |= tomllib.loads(f"{key} = {value}")
+        except tomllib.TOMLDecodeError:
+            facts[key] = value
+    return EmbeddingRecipe.of(facts)
+
+
+def _texts(path: Path | None) -> Iterator[str]:
+    from kg.io.journal import Journal
+    from kg.io.source import lines
+
+    if path is None:
+        yield from (line.rstrip("\n") for line in sys.stdin)
+    else:
+        yield from (text for _, text in lines(path, Journal(path, "text")))

@@ -1,0 +1,139 @@
+"""How `kelm graph` looks in a terminal: progress on standard error, tables on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kg.report import Report
+from kg.statistics import Statistics
+
+if TYPE_CHECKING:
+    from kg.embeddings.progress import Progress as Epoch
+
+__all__ = ["epochs", "reading", "show_ranking", "show_reports", "show_statistics"]
+
+
+@contextmanager
+def reading(*, shown: bool) -> Iterator[Callable[[object], Callable[[int, float], None]]]:
+    """Shows bars of sources being read, with lines a second; gives each source's callback by its name."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not shown) as bars:
+
+        def bar(source: object) -> Callable[[int, float], None]:
+            task = bars.add_task(str(source), total=1.0, rate="")
+            return lambda lines, share: _advance(bars, task, lines, share)
+
+        yield bar
+
+
+def _advance(bars: Progress, task: TaskID, lines: int, share: float) -> None:
+    seconds = bars.tasks[task].elapsed or 0.0
+    rate = f"{lines:,} lines" + (f", {lines / seconds:,.0f}/s" if seconds > 0 else "")
+    bars.update(task, completed=share, rate=rate)
+
+
+@contextmanager
+def epochs(*, shown: bool) -> Iterator[Callable[[Epoch], None]]:
+    """Shows a bar of epochs, with loss, speed and validation."""
+    columns = (TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not shown) as bars:
+        task = bars.add_task("", total=None)
+
+        def advance(epoch: Epoch) -> None:
+            mrr = "" if epoch.mrr is None else f", validation MRR {epoch.mrr:.3f}"
+            told = f"loss {epoch.loss:.4g}, {epoch.triples_per_second:,.0f} triples/s{mrr}"
+            bars.update(task, completed=epoch.epoch, total=epoch.epochs, description=told)
+
+        yield advance
+
+
+def show_reports(reports: Sequence[Report]) -> None:
+    """Prints what was read of each source, what was dropped and why, and the first bad lines, to standard error."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    for report in reports:
+        counts = {name: getattr(report, name) for name in ("triples", "labels", "types", "attributes")}
+        told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        console.print(f"{report.source} ({report.format}): {report.lines:,} lines, {told or 'nothing'}")
+        for reason, count in report.dropped.items():
+            console.print(f"    left out: {count:,} {reason}")
+        for message in report.bad:
+            console.print(f"    {message}")
+
+
+def show_ranking(found: Mapping[str, Any]) -> None:
+    """Prints what `kg.embeddings.command.evaluate` found."""
+    title = f"{found['triples']:,} triples, {found['left_out']:,} left out"
+    table = Table("side", *found["both"], title=title, title_justify="left")
+    for side in ("both", "head", "tail"):
+        table.add_row(side, *(f"{value:.4g}" for value in found[side].values()))
+    Console().print(table)
+
+
+def show_statistics(found: Statistics, *, relations: int) -> None:
+    """Prints the tables of `kelm graph info`, those with rows."""
+    console = Console()
+    for table in (_sizes(found), _degrees(found), _relations(found, relations), _coverage(found)):
+        if table.row_count:
+            console.print(table)
+
+
+def _sizes(found: Statistics) -> Table:
+    table = Table("", show_header=False, title="size", title_justify="left")
+    table.add_column("", justify="right")
+    rows = {
+        "triples": found.triples,
+        "entities": found.entities,
+        "in no triple": found.lonely,
+        "with a type": found.typed,
+        "relations": found.relations,
+        "types": found.types,
+        "literals": found.attributes,
+        "triples read more than once": found.repeated,
+        "triples from an entity to itself": found.loops,
+        "triples whose reverse is there": found.mirrored,
+        "triples beside another relation": found.parallel,
+        "names of several entities": found.ambiguous,
+    }
+    for name, count in rows.items():
+        if count is not None:
+            table.add_row(name, f"{count:,}")
+    return table
+
+
+def _degrees(found: Statistics) -> Table:
+    table = Table("degree", title="triples of an entity", title_justify="left")
+    for column in ("mean", "median", "90 %", "most"):
+        table.add_column(column, justify="right")
+    table.add_column("of")
+    for name, degrees in (("as head", found.leaving), ("as tail", found.reaching), ("as either", found.degree)):
+        numbers = (f"{degrees.mean:.2f}", f"{degrees.median:g}", f"{degrees.ninetieth:g}", f"{degrees.most:,}")
+        table.add_row(name, *numbers, degrees.most_entity)
+    return table
+
+
+def _relations(found: Statistics, shown: int) -> Table:
+    title = f"relations ({min(shown, found.relations)} of {found.relations})"
+    table = Table("relation", "label", title=title, title_justify="left")
+    for column in ("triples", "share", "heads", "tails"):
+        table.add_column(column, justify="right")
+    for one in found.relation_counts[:shown]:
+        share = f"{100 * one.triples / max(found.triples, 1):.1f} %"
+        table.add_row(one.name, one.label, f"{one.triples:,}", share, f"{one.heads:,}", f"{one.tails:,}")
+    return table
+
+
+def _coverage(found: Statistics) -> Table:
+    table = Table("language", title="names", title_justify="left")
+    for column in ("entities with a label", "with any name", "share", "names", "relations"):
+        table.add_column(column, justify="right")
+    for one in found.coverage:
+        share = f"{100 * one.named / max(found.entities, 1):.1f} %"
+        counts = (f"{one.labeled:,}", f"{one.named:,}", share, f"{one.names:,}", f"{one.relations:,}")
+        table.add_row(one.language or "(none)", *counts)
+    return table

@@ -1,0 +1,148 @@
+"""`kelm graph`: build, info, embed, evaluate, link, and what they say of a user's mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kelm.cli import run
+from kg.graph import KnowledgeGraph
+
+TRIPLES = [(f"city{number}", "in", f"land{number % 5}") for number in range(30)]
+TRIPLES += [(f"land{number}", "borders", f"land{(number + 1) % 5}") for number in range(5)]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "triples.tsv"
+    path.write_text("".join("\t".join(triple) + "\n" for triple in TRIPLES))
+    return path
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    path = tmp_path / "names.tsv"
+    path.write_text("city1\ten\tOxford\ncity1\tde\tOxenfurt\ncity1\ten\tCity of Oxford\nin\ten\tlies in\n")
+    return path
+
+
+@pytest.fixture
+def folder(table: Path, names: Path, tmp_path: Path) -> Path:
+    assert run(["graph", "build", str(table), "--labels", str(names), "--out", str(tmp_path / "graph"), "--quiet"]) == 0
+    return tmp_path / "graph"
+
+
+def test_build_writes_a_graph_and_tells_what_was_read(
+    table: Path, names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.write_text(table.read_text() + "city1\tin\tland1\nbroken line\n")
+    out = tmp_path / "graph"
+    arguments = ["graph", "build", str(table), "--labels", str(names), "--out", str(out)]
+    assert run([*arguments, "--skip-bad", "1", "--languages", "en"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{out}: 35 triples, 35 entities, 2 relations\n"
+    assert "left out: 1 wrong column count" in shown.err
+    assert "line 37: expected 3 columns" in shown.err
+    graph = KnowledgeGraph.open(out)
+    assert graph.aliases(graph.entities.id("city1")) == ["Oxford", "City of Oxford"]
+    assert graph.labels.languages == ("en",)
+
+
+def test_build_joins_sources_of_any_format(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "more.nt").write_text("<urn:kelm:entity:city1> <urn:kelm:relation:in> <http://e/Atlantis> .\n")
+    (tmp_path / "last.csv").write_text("object,subject,predicate\nland9,city9,in\n")
+    first = [str(table), str(tmp_path / "more.nt")]
+    assert run(["graph", "build", *first, "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert run(["graph", "build", str(tmp_path / "last.csv"), "--header", "--out", str(tmp_path / "b"), "--quiet"]) == 0
+    both = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert run(["graph", "build", *both, "--out", str(tmp_path / "c"), "--quiet"]) == 0
+    assert "37 triples" in capsys.readouterr().out.splitlines()[-1]
+    assert ("city1", "in", "http://e/Atlantis") in set(KnowledgeGraph.open(tmp_path / "c").names())
+
+
+def test_build_reads_columns_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / "facts").write_text("b\ta\tp\t0.5\n")
+    columns = ["--columns", "tail,head,relation,-", "--format", ".tsv"]
+    assert run(["graph", "build", str(tmp_path / "facts"), "--out", str(tmp_path / "g"), "--quiet", *columns]) == 0
+    assert list(KnowledgeGraph.open(tmp_path / "g").names()) == [("a", "p", "b")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "gone.tsv", "--out", "g"], "gone.tsv: cannot be opened"),
+        (["build", "triples.tsv", "--out", "g", "--strict", "--skip-bad", "3"], "contradict each other"),
+        (["build", "triples.tsv", "--out", "g", "--languages", "en,,de"], "expected codes between commas"),
+        (
+            ["build", "triples.tsv", "--out", "g", "--columns", "head,tail"],
+            "expected head, relation and tail once each",
+        ),
+        (["build", "bad.nt", "--out", "g"], "bad.nt, line 1"),
+        (["info", "triples.xyz"], "cannot tell the format"),
+        (["embed", "triples.tsv", "--out", "v", "--set", "widht=3"], 'Did you mean "width"'),
+        (["embed", "triples.tsv", "--out", "v", "--set", "width"], "expected KEY=VALUE"),
+        (["link", "triples.tsv", "gone.txt"], "gone.txt: cannot be opened"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_remedy_and_leaves_nothing(
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.nt").write_text("nonsense\n")
+    assert run(["graph", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert message in " ".join(shown.err.split())
+    assert "Traceback" not in shown.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.nt", "triples.tsv"]
+
+
+def test_info_shows_counts_relations_and_coverage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["graph", "info", str(folder), "--relations", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "lies in" in shown
+    assert "borders" not in shown
+    assert run(["graph", "info", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["triples"], facts["entities"], facts["repeated"]) == (35, 35, 0)
+    assert facts["relation_counts"][0] == {"name": "in", "label": "lies in", "triples": 30, "heads": 30, "tails": 5}
+    assert facts["coverage"][0] == {"language": "de", "labeled": 1, "named": 1, "names": 1, "relations": 0}
+    assert facts["fingerprint"] == KnowledgeGraph.open(folder).fingerprint()
+
+
+def test_vectors_are_learned_and_judged(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    out = tmp_path / "vectors"
+    changes = ["--set", "width=8", "--set", "epochs=2", "--set", "sampler=bernoulli"]
+    assert run(["graph", "embed", str(folder), "--out", str(out), *changes, "--quiet"]) == 0
+    (tmp_path / "test.tsv").write_text("city1\tin\tland1\ncity2\tin\tnowhere\n")
+    test = ["--test", str(tmp_path / "test.tsv")]
+    capsys.readouterr()
+    assert run(["graph", "evaluate", str(out), str(folder), *test, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["triples"], found["left_out"]) == (1, 1)
+    assert 0 < found["both"]["mrr"] <= 1
+    assert run(["graph", "evaluate", str(out), str(folder), *test]) == 0
+    assert "1 triples, 1 left out" in capsys.readouterr().out
+
+
+def test_text_is_linked_as_json_lines(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    (tmp_path / "text.txt").write_text("The City of Oxford.\nNothing here.\nOxenfurt\n")
+    assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), "--language", "en"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["mentions"] for line in lines] == [[[4, 18, "city1"]], [], []]
+
+
+@pytest.mark.parametrize("command", ["build", "info", "embed", "evaluate", "link"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Example: kelm graph {command}" in " ".join(shown.split())
