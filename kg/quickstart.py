@@ -81,7 +81,7 @@ def _run(out: Path, seeds: int, console: Console) -> list[Outcome]:
     say(f"links: {_agreement(examples, automatic):.1%} of the mentions are linked by name to the right entity")
 
     tokenizer = vocabulary.train((text.text for text in texts), 2000, "wordpiece", lower=True)
-    recipe = Pretraining(width=64, layers=3, steps=400, tokens=1536, length=64)
+    recipe = Pretraining(width=64, layers=3, steps=300, tokens=1536, length=64)
     pretrain(recipe, [text.text for text in texts], tokenizer, out)
     say("encoder: 3 layers of width 64, trained on the paragraphs' words alone")
 
@@ -90,8 +90,8 @@ def _run(out: Path, seeds: int, console: Console) -> list[Outcome]:
         seeds=tuple(range(seeds)),
         links=("automatic",),
         length=64,
-        align=Alignment(steps=120, tokens=1536, rate=1e-3),
-        fine_tune=FineTuning(steps=80, rate=1e-3),
+        align=Alignment(steps=60, tokens=1536, rate=1e-3),
+        fine_tune=FineTuning(steps=60, rate=1e-3),
     )
     material = Material(out / "base", tokenizer, table, texts, {"gold": examples, "automatic": automatic})
     return run(study, material, out, say=say)

@@ -155,7 +155,7 @@ class EntityAlignment(Objective[Encoded]):
 
     def scores(
         self, states: Float[Tensor, "target width"], candidates: Float[Tensor, "candidate entity"]
-    ) -> Float[Tensor, "target candidate"]:
+    ) -> Float[Tensor, "target score"]:
         """Returns a logit for every candidate at each mention's state (equation 10)."""
         logits: Tensor = self.norm(gelu(self.dense(states))) @ candidates.T
         return pad(logits, (0, 1)) if self.zero_candidate else logits
