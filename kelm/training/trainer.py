@@ -9,91 +9,31 @@ It runs on whatever accelerate finds: one CPU or GPU, or one process of several 
 from __future__ import annotations
 
 import math
-import random
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
-from torch import nn
+from accelerate.utils import broadcast_object_list
 
-from kelm.batch import Batch
 from kelm.errors import CheckpointError, KelmError, RecipeError, TrainingDiverged, closest
-from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores
-from kelm.training import checkpoint, optim
+from kelm.training import checkpoint, device, optim
 from kelm.training.learner import Learner
 from kelm.training.log import Log, Record
+from kelm.training.progress import Progress, Reason, Result
 from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
 from kelm.training.signals import Interrupts
 from kelm.training.work import Batches, Work, draw, everyone, turn
 from kelm.typing import Tensor
 
-__all__ = ["Progress", "Result", "Trainer"]
+__all__ = ["Trainer"]
 
 SKIPS = 10  # steps in a row that may be left out because of a loss that is not a number
-Reason = Literal["done", "patience", "data", "signal"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        tokens, seconds: so far.
-        losses: means of the last step, by part.
-        scores, scored: the last evaluation and its step.
-        best, best_step: the best value of the chosen metric and its step.
-        waited: evaluations since the best one.
-        skipped: steps left out, the last ones in a row.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    losses: Mapping[str, float] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
-    scored: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    waited: int = 0
-    skipped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run ended.
-
-    Attributes:
-        stopped: all steps "done", "patience" lost, the "data" ended, or a "signal" came.
-        signal: its number.
-        history: (step, scores) of each evaluation since this run started or was resumed.
-    """
-
-    progress: Progress
-    stopped: Reason
-    signal: int | None
-    history: tuple[tuple[int, Scores], ...]
-
-
-class _Call(nn.Module):
-    """What accelerate wraps and compile compiles, so that the learner itself stays as it was."""
-
-    def __init__(self, learner: Learner) -> None:
-        super().__init__()
-        self.learner = learner
-
-    def forward(self, batch: Batch) -> Losses:
-        losses: Losses = self.learner(batch)
-        return losses
 
 
 class Trainer:
@@ -146,7 +86,7 @@ class Trainer:
 
     def run(self) -> Result:
         """Trains until the steps are done, patience is lost, the data ends or a signal comes."""
-        _seed(self.train.seed, self.accelerator.process_index)
+        device.seed(self.train.seed, self.accelerator.process_index)
         random_state = self._open()
         self._iterators = {name: iter(stream) for name, stream in self.streams.items()}
         if random_state is not None:
@@ -359,11 +299,11 @@ class Trainer:
 
     def _prepare(self) -> None:
         """Puts everything onto its device and wraps it for the processes there are."""
-        self.accelerator = _accelerator(self.train.precision)
+        self.accelerator = device.accelerator(self.train.precision)
         if self.train.gradient_checkpointing:
-            self.learner.encoder.gradient_checkpointing_enable()
+            self.learner.encoder.gradient_checkpointing = True
         self.learner.train()
-        call = _Call(self.learner)
+        call = device.Call(self.learner)
         if self.train.compile:
             call.compile()
         self.optimizer = optim.optimizer(self.learner.named_parameters(), self.optim)
@@ -376,28 +316,6 @@ def _key(objective: str, loss: str) -> str:
 
 def _due(step: int, every: int | None) -> bool:
     return every is not None and step % every == 0
-
-
-def _seed(seed: int, process: int) -> None:
-    """Seeds dropout; each process draws its own."""
-    own = int(np.random.SeedSequence((seed, process)).generate_state(1)[0])
-    random.seed(own)
-    np.random.seed(own)
-    torch.manual_seed(own)
-
-
-def _accelerator(precision: str) -> Accelerator:
-    wanted = "no" if precision == "fp32" else precision
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
-        AcceleratorState._reset_state()  # one process may train several models, each in its own precision
-    # An objective that a step leaves out, or a pooler, leaves parameters without gradients.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    try:
-        return Accelerator(mixed_precision=wanted, kwargs_handlers=[unused])
-    except ValueError as error:
-        raise RecipeError(
-            f"{precision} does not work here ({error})", field="train.precision", remedy="Use fp32 or bf16."
-        ) from error
 
 
 def _check_names(

@@ -1,6 +1,5 @@
 import errno
 import json
-import multiprocessing
 import random
 import resource
 from pathlib import Path
@@ -15,10 +14,8 @@ from kelm.training import checkpoint
 from kelm.training.optim import optimizer
 from kelm.training.recipe import Checkpoints, Logging, Optimization, Training
 from kelm.training.trainer import Trainer
+from tests.kelm.training.forks import exit_code
 from tests.kelm.training.tiny_run import Texts, learner, weights
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.kelm.training.test_training_checkpoint"])
 
 
 def train(folder: Path, steps: int = 4, *, resume: bool = False, keep: int = 2) -> None:
@@ -141,10 +138,7 @@ def with_small_files(limit: int, folder: Path) -> None:
 def test_a_full_disk_leaves_nothing_half_written(run: Path, limit: int) -> None:
     """The limits fail in turn at the model's description, its weights and the optimizer's moments."""
     before = contents(run)
-    process = FORKS.Process(target=with_small_files, args=(limit, run))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    assert exit_code(with_small_files, limit, run) == 0
     raised = (run / "raised").read_text()
     assert "step-00000006 could not be written" in raised
     assert "File too large" in raised

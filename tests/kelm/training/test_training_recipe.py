@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from kelm.errors import RecipeError
-from kelm.training.recipe import Checkpoints, Optimization, parse, read, write
+from kelm.training.recipe import Checkpoints, Optimization
+from kelm.training.recipe_file import parse, read, write
 
 RECIPE = """\
 name = "small"

@@ -1,12 +1,10 @@
 """A run that is killed and resumed ends with the same bits as one that was not."""
 
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +12,13 @@ import torch
 
 from kelm.training import checkpoint
 from kelm.training.learner import Learner
+from kelm.training.progress import Result
 from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
-from kelm.training.trainer import Result, Trainer
+from kelm.training.trainer import Trainer
+from tests.kelm.training.forks import exit_code
 from tests.kelm.training.tiny_run import Texts, learner
 
 STEPS = 12
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.kelm.training.test_training_resume"])
 
 
 def guess(some: Learner) -> dict[str, float]:
@@ -31,7 +29,6 @@ def guess(some: Learner) -> dict[str, float]:
 
 def train(folder: Path, resume: bool, tick: Callable[[int], None] = lambda number: None) -> Result:
     """Trains with dropout, accumulation, two objectives of which one is drawn, evaluation and a best checkpoint."""
-    torch.set_num_threads(1)
     return Trainer(
         learner("first", "second"),
         {"first": Texts("first", size=2, tick=tick), "second": Texts("second", size=3, seed=1)},
@@ -70,13 +67,6 @@ def interrupted_at_batch(folder: Path, number: int, sign: int) -> None:
     (folder / "stopped").write_text(f"{result.stopped} {result.signal}")
 
 
-def within_a_process(what: Callable[..., object], *arguments: Any) -> int | None:
-    process = FORKS.Process(target=what, args=arguments)
-    process.start()
-    process.join()
-    return process.exitcode
-
-
 def outcome(folder: Path) -> dict[str, bytes]:
     """Returns every byte that a finished run left, but for its speed."""
     last = folder / "checkpoints" / f"step-{STEPS:08d}"
@@ -92,31 +82,31 @@ def outcome(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
-    assert within_a_process(train, folder, False) == 0
+    assert exit_code(train, folder, False) == 0
     return outcome(folder)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 9, 12])
 def test_a_run_killed_at_any_step_ends_with_the_same_bits(whole: dict[str, bytes], tmp_path: Path, batch: int) -> None:
-    assert within_a_process(killed_at_batch, tmp_path, batch) == -signal.SIGKILL
-    assert within_a_process(train, tmp_path, True) == 0
+    assert exit_code(killed_at_batch, tmp_path, batch) == -signal.SIGKILL
+    assert exit_code(train, tmp_path, True) == 0
     assert outcome(tmp_path) == whole
 
 
 @pytest.mark.parametrize("write", [1, 4, 7, 9, 15])
 def test_a_run_killed_while_saving_ends_with_the_same_bits(whole: dict[str, bytes], tmp_path: Path, write: int) -> None:
-    assert within_a_process(killed_while_saving, tmp_path, write) == -signal.SIGKILL
+    assert exit_code(killed_while_saving, tmp_path, write) == -signal.SIGKILL
     for saved in checkpoint.checkpoints(tmp_path / "checkpoints"):
         json.loads((saved / "state.json").read_text())  # what looks like a checkpoint is a whole one
-    assert within_a_process(train, tmp_path, True) == 0
+    assert exit_code(train, tmp_path, True) == 0
     assert outcome(tmp_path) == whole
     assert not list(tmp_path.rglob("*tmp*"))
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(whole: dict[str, bytes], tmp_path: Path) -> None:
     for batch in (3, 7, 10, 12):
-        assert within_a_process(killed_at_batch, tmp_path, batch) == -signal.SIGKILL
-    assert within_a_process(train, tmp_path, True) == 0
+        assert exit_code(killed_at_batch, tmp_path, batch) == -signal.SIGKILL
+    assert exit_code(train, tmp_path, True) == 0
     assert outcome(tmp_path) == whole
 
 
@@ -124,19 +114,19 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(whole: dict[str, b
 def test_a_signal_finishes_the_step_saves_and_ends_cleanly(
     whole: dict[str, bytes], tmp_path: Path, sign: signal.Signals
 ) -> None:
-    assert within_a_process(interrupted_at_batch, tmp_path, 7, sign) == 0
+    assert exit_code(interrupted_at_batch, tmp_path, 7, sign) == 0
     assert (tmp_path / "stopped").read_text() == f"signal {sign.value}"
     (last,) = checkpoint.checkpoints(tmp_path / "checkpoints")[-1:]
     assert json.loads((last / "state.json").read_text())["processes"][0]["streams"]["first"] == {"number": 8}
-    assert within_a_process(train, tmp_path, True) == 0
+    assert exit_code(train, tmp_path, True) == 0
     assert outcome(tmp_path) == whole
 
 
 def test_the_comparison_sees_a_different_dropout(whole: dict[str, bytes], tmp_path: Path) -> None:
-    assert within_a_process(killed_at_batch, tmp_path, 9) == -signal.SIGKILL
+    assert exit_code(killed_at_batch, tmp_path, 9) == -signal.SIGKILL
     state = checkpoint.checkpoints(tmp_path / "checkpoints")[-1] / "state.json"
     changed = json.loads(state.read_text())
     changed["processes"][0]["random"]["torch"] = bytes(torch.Generator().manual_seed(1).get_state().numpy()).hex()
     state.write_text(json.dumps(changed))
-    assert within_a_process(train, tmp_path, True) == 0
+    assert exit_code(train, tmp_path, True) == 0
     assert outcome(tmp_path) != whole

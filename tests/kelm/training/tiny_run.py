@@ -10,7 +10,7 @@ import torch
 
 from kelm.batch import Batch, Encoded, Targets, pack
 from kelm.model import Encoder, EncoderConfig, Stream, VocabularyHead
-from kelm.objectives.base import Losses, Objective, random_of
+from kelm.objectives.base import Losses, Objective
 from kelm.training.learner import Learner
 
 WORDS, PAD, MASK, FIRST = 60, 0, 1, 3
@@ -96,7 +96,7 @@ class Texts:
 
 def text(number: int, seed: int) -> Encoded:
     """Returns a text of ascending words, some of them masked: learnable, and of its own randomness."""
-    draw = random_of(Encoded("", *[np.zeros(0)] * 4, number=number), seed)
+    draw = np.random.default_rng((seed, number))
     length = int(draw.integers(5, 12))
     words = FIRST + (draw.integers(50) + np.arange(length)) % 50
     masked = np.sort(draw.choice(length, size=int(draw.integers(1, 4)), replace=False))

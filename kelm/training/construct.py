@@ -1,0 +1,236 @@
+"""Makes what a recipe names: plug-ins by name, with options checked against what they take."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from safetensors import SafetensorError
+
+from kelm import plugins
+from kelm.data.corpus import Corpus
+from kelm.data.reader import Reader
+from kelm.data.sources import Dataset, JsonLines, Table, TextFiles
+from kelm.errors import CheckpointError, KelmError, RecipeError, closest
+from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
+from kelm.objectives.base import Objective
+from kelm.text.tokenizer import Tokenizer
+from kelm.text.tokenizer import open as open_tokenizer
+from kelm.training.checkpoint import read_tensors
+from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Recipe
+from kelm.training.recipe_file import convert
+
+__all__ = ["Parts", "corpus", "dataset", "encoder", "make", "objective", "tokenizer"]
+
+SIMPLE = (str, int, float, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What plug-ins may ask for by the names of their parameters, beside their options."""
+
+    config: EncoderConfig
+    tokenizer: Tokenizer
+    encoder: Encoder
+    seed: int
+
+
+def dataset(
+    path: str,
+    *,
+    config: str | None = None,
+    files: str | Sequence[str] | None = None,
+    split: str = "train",
+    field: str = "text",
+    pair: str | None = None,
+    keep: Sequence[str] = (),
+) -> Dataset:
+    """Returns a corpus of the library `datasets`, streamed: a name on the Hub, a folder, or "parquet" with `files`."""
+    from datasets import load_dataset
+
+    try:
+        loaded = load_dataset(path, config, data_files=files, split=split, streaming=True)
+    except Exception as error:  # the library raises many kinds; all mean the same to the user
+        raise RecipeError(
+            f'the dataset "{path}" cannot be opened ({type(error).__name__}: {error})',
+            remedy="Check its name and split.",
+        ) from error
+    return Dataset(loaded, field=field, pair=pair, keep=keep)
+
+
+CORPORA = {"text": TextFiles, "jsonl": JsonLines, "tsv": Table, "dataset": dataset}
+
+
+def tokenizer(recipe: Recipe) -> Tokenizer:
+    """Opens the recipe's tokenizer, by default the model's own."""
+    path = recipe.tokenizer.path or recipe.model.hf
+    assert path is not None  # `recipe.check` sees to it
+    return open_tokenizer(path)
+
+
+def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
+    """Returns the recipe's encoder: read from Hugging Face, one of ours, or fresh, sized for the tokenizer.
+
+    Raises:
+        RecipeError: an unknown field or extension option.
+        CheckpointError: the checkpoint is damaged or does not fit.
+    """
+    model = recipe.model
+    known = [name for name in EncoderConfig.__annotations__ if name not in ("extensions", "model_type")]
+    for name in model.config:
+        if name not in known:
+            raise RecipeError("unknown key", field=f"model.config.{name}", remedy=closest(name, known))
+    extensions = {}
+    for name, options in model.extensions.items():
+        field = f"model.extensions.{name}"
+        extensions[name] = dict(_checked(plugins.find("extensions", name), options, {"config"}, field))
+    if model.hf is None:
+        sized = {"vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
+        try:
+            return Encoder(EncoderConfig(**sized, extensions=extensions))
+        except (KelmError, TypeError, ValueError) as error:
+            raise RecipeError(f"no such encoder can be made ({error})", field="model.config") from error
+    if not _ours(model.hf):
+        return Encoder.from_hf(model.hf, extensions=extensions, **model.config)
+    opened = _open(model.hf, model.config)
+    if extensions and list(extensions) != list(opened.extensions):
+        have = ", ".join(opened.extensions) or "none"
+        raise RecipeError(
+            f"{model.hf} is a model of ours with its own extensions ({have})",
+            field="model.extensions",
+            remedy="Leave them out of the recipe.",
+        )
+    return opened
+
+
+def objective(choice: ObjectiveChoice, parts: Parts, start: str | None, number: int) -> Objective[Any]:
+    """Returns an objective or a task, its head filled from the checkpoint `start` if that has a fitting one.
+
+    Raises:
+        RecipeError: no plug-in has that name, or it does not take an option.
+    """
+    field = f"objectives.{number}"
+    kinds = {name: kind for kind in ("tasks", "objectives") for name in _names(kind)}
+    if choice.name not in kinds:
+        remedy = closest(choice.name, kinds)
+        raise RecipeError(f'no objective or task is called "{choice.name}"', field=f"{field}.name", remedy=remedy)
+    made: Objective[Any] = make(
+        plugins.find(kinds[choice.name], choice.name), choice.options, parts, f"{field}.options"
+    )
+    if start is not None:
+        _fill_heads(made, start)
+    return made
+
+
+def corpus(choice: CorpusChoice, parts: Parts, room: int | None, field: str) -> Corpus[Any]:
+    """Returns a corpus of what the objective reads: tokenized texts, unless the plug-in asks for the tokenizer itself.
+
+    Raises:
+        RecipeError: no corpus has that name, or it does not take an option.
+    """
+    known = [*CORPORA, *_names("corpora")]
+    if choice.name not in known:
+        remedy = closest(choice.name, known)
+        raise RecipeError(f'no corpus is called "{choice.name}"', field=f"{field}.name", remedy=remedy)
+    plugin: Any = CORPORA.get(choice.name) or plugins.find("corpora", choice.name)
+    made: Corpus[Any] = make(plugin, choice.options, parts, f"{field}.options")
+    if "tokenizer" in inspect.signature(plugin).parameters:
+        return made
+    length = min(choice.length or parts.config.longest, room or parts.config.longest, parts.config.longest)
+    return Reader(made, parts.tokenizer, length, long=choice.long)
+
+
+def make(plugin: Any, options: Mapping[str, Any], parts: Parts, field: str) -> Any:
+    """Calls a plug-in with its options and whatever of `parts` it names as a parameter.
+
+    Raises:
+        RecipeError: an unknown, a missing or a wrong option; names `field`, and the closest option.
+    """
+    offered = {"config": parts.config, "tokenizer": parts.tokenizer, "encoder": parts.encoder, "seed": parts.seed}
+    given = {name: value for name, value in offered.items() if name not in options}
+    checked = _checked(plugin, options, given.keys(), field)
+    taken = {name: value for name, value in given.items() if name in inspect.signature(plugin).parameters}
+    try:
+        return plugin(**taken, **checked)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"these options do not work ({error})", field=field, remedy=f"Given: {options}.") from error
+
+
+def _checked(plugin: Any, options: Mapping[str, Any], given: Any, field: str) -> Mapping[str, Any]:
+    """Returns the options, converted where their type is a simple one."""
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(plugin).parameters.items()
+        if name not in given and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    for name in options:
+        if name not in parameters:
+            raise RecipeError("unknown option", field=f"{field}.{name}", remedy=closest(name, parameters))
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise RecipeError("missing option", field=f"{field}.{name}", remedy=f"Add {name}.")
+    try:
+        kinds = typing.get_type_hints(plugin.__init__ if inspect.isclass(plugin) else plugin)
+    except (NameError, TypeError):  # types that are imported for the type checker only
+        kinds = {}
+    return {
+        name: convert(kinds[name], value, f"{field}.{name}") if _simple(kinds.get(name)) else value
+        for name, value in options.items()
+    }
+
+
+def _simple(kind: Any) -> bool:
+    arguments = [part for part in typing.get_args(kind) if part is not type(None)]
+    return (
+        kind in SIMPLE or typing.get_origin(kind) is typing.Literal or (len(arguments) == 1 and arguments[0] in SIMPLE)
+    )
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(point.name for point in entry_points(group=f"kelm.{kind}"))
+
+
+def _ours(name_or_path: str) -> bool:
+    try:
+        described = json.loads((hub.folder(name_or_path) / "config.json").read_text(encoding="utf-8"))
+        return bool(described["model_type"] == EncoderConfig.model_type)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # `Encoder.from_hf` tells what is wrong
+
+
+def _open(name_or_path: str, changes: Mapping[str, Any]) -> Encoder:
+    path = hub.folder(name_or_path)
+    if not any((path / f"model.safetensors{index}").is_file() for index in ("", ".index.json")):
+        hub.read_weights(path)  # raises: there are none, or pickles
+    try:
+        opened: Encoder = Encoder.from_pretrained(path, use_safetensors=True, **changes)
+    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or does not fit its config.json ({error}). Write it again."
+        ) from error
+    return opened
+
+
+def _fill_heads(made: Objective[Any], start: str) -> None:
+    """Goes on with the heads of the checkpoint: ours by name, Hugging Face's vocabulary head wherever there is one."""
+    if not _ours(start):
+        heads = [module for module in made.modules() if isinstance(module, VocabularyHead)]
+        try:
+            weights = hub.head_weights(start) if heads else {}
+        except CheckpointError:  # saved without a head, or with another task's
+            return
+        for head in heads:
+            head.load_state_dict(weights)
+        return
+    path = hub.folder(start) / "heads.safetensors"
+    if not path.is_file():
+        return
+    prefix, wanted = f"{made.name}.", made.state_dict()
+    saved = {name.removeprefix(prefix): value for name, value in read_tensors(path).items() if name.startswith(prefix)}
+    if {name: value.shape for name, value in saved.items()} == {name: value.shape for name, value in wanted.items()}:
+        made.load_state_dict(saved)

@@ -1,0 +1,58 @@
+"""The door to accelerate: processes, devices, precision and the randomness of each process."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+
+from kelm.batch import Batch
+from kelm.errors import RecipeError
+from kelm.objectives.base import Losses
+from kelm.training.learner import Learner
+
+__all__ = ["Call", "accelerator", "seed"]
+
+
+class Call(nn.Module):
+    """What accelerate wraps and compile compiles, so that the learner itself stays as it was."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, batch: Batch) -> Losses:
+        losses: Losses = self.learner(batch)
+        return losses
+
+
+def seed(number: int, process: int) -> None:
+    """Seeds dropout; each process draws its own."""
+    own = int(np.random.SeedSequence((number, process)).generate_state(1)[0])
+    random.seed(own)
+    np.random.seed(own)
+    torch.manual_seed(own)
+
+
+def accelerator(precision: str) -> Accelerator:
+    """Returns what accelerate finds: the device, and one process or several.
+
+    Raises:
+        RecipeError: the device cannot compute in that precision.
+    """
+    wanted = "no" if precision == "fp32" else precision
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
+        AcceleratorState._reset_state()  # one process may train several models, each in its own precision
+    # An objective that a step leaves out, or a pooler, leaves parameters without gradients.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    try:
+        return Accelerator(mixed_precision=wanted, kwargs_handlers=[unused])
+    except ValueError as error:
+        raise RecipeError(
+            f"{precision} does not work here ({error})", field="train.precision", remedy="Use fp32 or bf16."
+        ) from error

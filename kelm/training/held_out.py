@@ -1,0 +1,74 @@
+"""Scores on held-out texts: the losses of objectives, and what tasks say about their predictions.
+
+    {"mlm/loss": 4.2, "relations/loss": 0.4, "relations/f1": 0.8}
+
+Corruption is drawn with the same seed every time, so that scores of one run can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from kelm.batch import Batch, Texts
+from kelm.data.bucketing import bucketed
+from kelm.objectives.base import Objective
+from kelm.tasks.base import Scores, Task
+from kelm.training.learner import Learner
+
+__all__ = ["HeldOut"]
+
+SEED = 0
+
+
+class HeldOut:
+    """Evaluates a learner; give it to `Trainer` as `evaluate`.
+
+    Args:
+        texts: by objective; kept in memory.
+        tokens: of a batch.
+    """
+
+    def __init__(self, texts: Mapping[str, Sequence[Any]], *, tokens: int = 8192) -> None:
+        self.texts = {name: list(items) for name, items in texts.items() if items}
+        self.tokens = tokens
+
+    def __call__(self, learner: Learner) -> Scores:
+        """Returns every score as "objective/score"; the learner should be in evaluation mode."""
+        scores: dict[str, float] = {}
+        with torch.no_grad():
+            for name, texts in self.texts.items():
+                objective = learner.objectives[name]
+                assert isinstance(objective, Objective)
+                scores |= {f"{name}/{score}": value for score, value in self._score(learner, objective, texts).items()}
+        return scores
+
+    def _score(self, learner: Learner, objective: Objective[Any], texts: Sequence[Any]) -> dict[str, float]:
+        device = next(learner.parameters()).device
+        sums: dict[str, float] = {}
+        units: dict[str, int] = {}
+        predicted: list[Any] = [None] * len(texts)
+        for numbers in bucketed([len(text) for text in texts], self.tokens, None):
+            batch = objective.collate([texts[number] for number in numbers], SEED)
+            on_device = batch.to(device)
+            stream = learner.encoder.encode(on_device)
+            for loss, value in {**objective.loss(on_device, stream), **stream.losses}.items():
+                sums[loss] = sums.get(loss, 0.0) + float(value)
+                units[loss] = units.get(loss, 0) + _units(batch, loss)
+            if isinstance(objective, Task):
+                for number, answer in zip(numbers, objective.predict(on_device, stream), strict=True):
+                    predicted[number] = answer
+        scores = {_name(objective.name, loss): sums[loss] / max(units[loss], 1) for loss in sums}
+        if isinstance(objective, Task):
+            scores |= objective.score(objective.gold(texts), predicted)
+        return scores
+
+
+def _units(batch: Batch, loss: str) -> int:
+    return batch.units.get(loss, len(batch[Texts].row) if Texts in batch else len(batch.tokens))
+
+
+def _name(objective: str, loss: str) -> str:
+    return "loss" if loss == objective else f"{loss}_loss"

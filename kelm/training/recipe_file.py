@@ -1,0 +1,182 @@
+"""Recipes as TOML files, with overrides: read strictly, written in full.
+
+    optim.rate = 2e-5   --set optim.rate=3e-5   --set objectives.mlm.options.rate=0.2     an item goes by number or name
+
+An unknown key or a wrong type is an error that names file, line, dotted key and the closest key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from kelm.errors import RecipeError, closest
+from kelm.training.recipe import Recipe, check
+
+__all__ = ["convert", "parse", "read", "write"]
+
+T = TypeVar("T")
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Returns the recipe in a TOML file, with ``a.b=c`` overrides applied.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, a key is unknown, a value has the wrong type or is impossible.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot be read ({error})", path=path, remedy="Give a recipe file in TOML.") from error
+    return parse(text, overrides, path=path)
+
+
+def parse(text: str, overrides: Sequence[str] = (), *, path: Path | None = None) -> Recipe:
+    """Returns the recipe that a TOML text describes; see `read`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+)", str(error))
+        line = int(found[1]) if found else None
+        raise RecipeError(f"no valid TOML: {error}", path=path, line=line, remedy="Correct that line.") from error
+    for override in overrides:
+        _override(table, override)
+    try:
+        recipe: Recipe = convert(Recipe, table, "")
+        check(recipe)
+        return recipe
+    except RecipeError as error:
+        line = _line_of(text, error.field or "")
+        raise RecipeError(error.problem, path=path, line=line, field=error.field, remedy=error.remedy) from None
+
+
+def write(recipe: Recipe, path: str | Path) -> None:
+    """Writes the recipe with every default filled in, so that it means the same in later versions."""
+    import tomli_w
+
+    Path(path).write_text(tomli_w.dumps(_plain(recipe)), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {
+            part.name: _plain(getattr(value, part.name))
+            for part in dataclasses.fields(value)
+            if getattr(value, part.name) is not None
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, (tuple, list)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    key = key.strip()
+    if not sign or not key:
+        raise RecipeError(f'"{override}" is no override', field="--set", remedy="Write key=value: optim.rate=2e-5.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    *steps, last = key.split(".")
+    place: Any = table
+    for depth, step in enumerate(steps):
+        place = place.setdefault(step, {}) if isinstance(place, dict) else _item(place, step, steps[:depth])
+        if not isinstance(place, (dict, list)):
+            raise RecipeError(f"{step} is a plain value", field=key, remedy="Only tables have keys.")
+    if isinstance(place, list):
+        raise RecipeError("is a list of tables", field=".".join(steps), remedy="Name a key of one of its items.")
+    place[last] = value
+
+
+def _item(items: list[Any], step: str, before: Sequence[str]) -> Any:
+    if step.isdecimal() and int(step) < len(items):
+        return items[int(step)]
+    names = [str(item.get("name", "")) for item in items if isinstance(item, dict)]
+    if names.count(step) == 1:
+        return items[names.index(step)]
+    raise RecipeError(f'has no single item "{step}"', field=".".join(before), remedy=closest(step, names))
+
+
+def convert(kind: Any, value: Any, field: str) -> Any:
+    """Returns a TOML value as the type `kind`: a dataclass, a scalar, `Literal`, tuple, mapping or one of them or None.
+
+    Raises:
+        RecipeError: it is something else; names `field`.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _table(typing.cast(type[Any], kind), value, field)
+    if kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return convert(next(part for part in arguments if part is not type(None)), value, field)
+    if origin is Literal:
+        if value not in arguments:
+            raise RecipeError(f"{value!r} is not allowed", field=field, remedy=closest(str(value), arguments))
+        return value
+    if origin is tuple and isinstance(value, list):
+        if arguments[-1] is not Ellipsis and len(arguments) != len(value):
+            raise RecipeError(f"expected {len(arguments)} values, found {len(value)}", field=field)
+        parts = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(
+            convert(part, entry, f"{field}.{n}") for n, (part, entry) in enumerate(zip(parts, value, strict=True))
+        )
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
+        return {key: convert(arguments[1], entry, f"{field}.{key}") for key, entry in value.items()}
+    if kind is float and type(value) is int:
+        return float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise RecipeError(f"expected {_words(kind)}, found {_words(type(value))} {value!r}", field=field)
+
+
+def _table(kind: type[T], value: Any, field: str) -> T:
+    if not isinstance(value, dict):
+        raise RecipeError(f"expected a table, found {value!r}", field=field, remedy=f"Write [{field}].")
+    kinds = typing.get_type_hints(kind)
+    prefix = f"{field}." if field else ""
+    for key in value:
+        if key not in kinds:
+            raise RecipeError("unknown key", field=f"{prefix}{key}", remedy=closest(key, kinds))
+    for part in dataclasses.fields(kind):  # type: ignore[arg-type]  # only dataclasses come here
+        required = part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING
+        if required and part.name not in value:
+            raise RecipeError("missing key", field=f"{prefix}{part.name}", remedy=f"Add {part.name}.")
+    return kind(**{key: convert(kinds[key], entry, f"{prefix}{key}") for key, entry in value.items()})
+
+
+def _words(kind: Any) -> str:
+    names = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+    return names.get(kind, "a table" if typing.get_origin(kind) is not tuple and kind is not tuple else "a list")
+
+
+def _line_of(text: str, field: str) -> int | None:
+    """Returns the line in which a dotted key stands, or its table if it is not written out; None if neither is."""
+    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]", line):
+            table = header[2]
+            seen.setdefault(table, number)
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+            for listed, count in counts.items():
+                if table == listed or table.startswith(f"{listed}."):
+                    table = f"{listed}.{count}{table.removeprefix(listed)}"
+            seen.setdefault(table, number)
+        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
+            seen.setdefault(f"{table}.{key[1]}" if table else key[1], number)
+    while field and field not in seen:
+        field = field.rpartition(".")[0]
+    return seen.get(field)
