@@ -1,0 +1,138 @@
+"""What `kelm graph embed` and `kelm graph evaluate` do, without the terminal.
+
+FOLDER/embedding.safetensors    the model: trains no further, ranks
+FOLDER/table/                   the vectors by name: what text models read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from kelm.errors import InputError, UnknownName
+from kg.embeddings.answers import SIDES, Side
+from kg.embeddings.embedding import FILE, KnowledgeGraphEmbedding, check_same_graph, read_tensors
+from kg.embeddings.progress import Progress, TrainingInterrupted
+from kg.embeddings.pykeen import PykeenEmbedding
+from kg.embeddings.ranking import Ties, metrics, ranks
+from kg.embeddings.recipe import EmbeddingRecipe
+from kg.embeddings.train import train
+
+if TYPE_CHECKING:
+    from kg.graph import KnowledgeGraph
+
+__all__ = ["TABLE", "embed", "evaluate", "named_triples", "open_embedding", "save"]
+
+TABLE = "table"
+
+
+def embed(
+    graph: KnowledgeGraph,
+    folder: str | Path,
+    recipe: EmbeddingRecipe | None = None,
+    *,
+    validation: KnowledgeGraph | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> KnowledgeGraphEmbedding | PykeenEmbedding:
+    """Trains vectors of `graph` and writes model and table to `folder`; on Ctrl-C what was learned is written too.
+
+    Args:
+        validation: a graph of held-out triples over the same names; those with a name that `graph` lacks are left out.
+
+    Raises:
+        as `kg.embeddings.train.train`, and CheckpointError when the folder cannot be written.
+    """
+    checked = None if validation is None else named_triples(validation, graph)
+    try:
+        embedding: KnowledgeGraphEmbedding | PykeenEmbedding = train(
+            graph, recipe, validation=checked, progress=progress
+        )
+    except TrainingInterrupted as interrupt:
+        save(interrupt.embedding, graph, folder)
+        raise
+    save(embedding, graph, folder)
+    return embedding
+
+
+def save(embedding: KnowledgeGraphEmbedding | PykeenEmbedding, graph: KnowledgeGraph, folder: str | Path) -> None:
+    """Writes model and table to `folder`."""
+    embedding.save(folder)
+    embedding.table(graph).save(Path(folder) / TABLE)
+
+
+def open_embedding(folder: str | Path) -> KnowledgeGraphEmbedding | PykeenEmbedding:
+    """Returns the embedding that either engine wrote to `folder`.
+
+    Raises:
+        CheckpointError: none is there, or it is damaged.
+    """
+    _, facts = read_tensors(Path(folder) / FILE)
+    kind = PykeenEmbedding if EmbeddingRecipe.of(facts["recipe"]).engine == "pykeen" else KnowledgeGraphEmbedding
+    return kind.open(folder)
+
+
+def evaluate(
+    embedding: KnowledgeGraphEmbedding | PykeenEmbedding,
+    graph: KnowledgeGraph,
+    test: KnowledgeGraph,
+    *,
+    known: Sequence[KnowledgeGraph] = (),
+    filtered: bool = True,
+    ties: Ties = "realistic",
+    at: Sequence[int] = (1, 3, 10),
+) -> dict[str, Any]:
+    """Ranks the triples of `test` and returns the figures of both sides and of each.
+
+    Args:
+        graph: what was embedded; its triples are part of the filter.
+        test: held-out triples, matched by name; those with a name that `graph` lacks are left out and counted.
+        known: further graphs of known triples for the filter, such as the validation split.
+
+    Returns:
+        `{"both": {...}, "head": {...}, "tail": {...}, "triples": n, "left_out": n}`, see `metrics`.
+
+    Raises:
+        InputError: the embedding was trained on another graph, or no test triple has known names.
+    """
+    check_same_graph(graph, len(embedding.entities), graph.relation_count, embedding.graph)
+    judged = named_triples(test, graph)
+    if not len(judged):
+        raise InputError(
+            f"none of the {len(test)} test triples has names of the embedded graph",
+            remedy="Check that both were read with the same identifiers.",
+        )
+    more = [graph.triples().astype(np.int64), *(named_triples(other, graph) for other in known)]
+    found = ranks(embedding, judged, filter=np.concatenate(more) if filtered else None, ties=ties)
+    sides: list[Side | None] = [None, *SIDES]
+    return {
+        **{side or "both": metrics(found, side=side, at=at) for side in sides},
+        "triples": len(judged),
+        "left_out": len(test) - len(judged),
+    }
+
+
+def named_triples(
+    source: KnowledgeGraph, graph: KnowledgeGraph, *, strict: bool = False
+) -> Int64[np.ndarray, "triple 3"]:
+    """Returns the triples of `source` with the ids that `graph` gives to their names.
+
+    Args:
+        strict: raise for a name that `graph` lacks, instead of leaving its triples out.
+
+    Raises:
+        UnknownName: with `strict`.
+    """
+    entities = graph.entities.ids(list(source.entities))
+    relations = graph.relation_names.ids(list(source.relation_names))
+    columns = (entities[source.heads], relations[source.relations], entities[source.tails])
+    triples = np.stack(columns, axis=1).astype(np.int64)
+    fits = (triples >= 0).all(1)
+    if strict and not fits.all():
+        row = int(np.argmin(fits))
+        names = next(name for number, name in enumerate(source.names()) if number == row)
+        raise UnknownName(f"triple {row} ({' '.join(names)}) has a name that the embedded graph lacks")
+    return triples[fits]

@@ -1,0 +1,177 @@
+"""A trained model of a graph: vectors of entities and relations, and what scores them.
+
+    embedding.safetensors     tensors "entities" and "relations"; recipe, graph fingerprint and history in the header
+
+Written aside and renamed; read without a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from kelm.errors import CheckpointError, InputError
+from kg.embeddings.interactions import TransE
+from kg.embeddings.recipe import EmbeddingRecipe
+from kg.embeddings.screening import ScreenedTransE
+from kg.embeddings.table import EntityTable
+
+if TYPE_CHECKING:
+    from kg.graph import KnowledgeGraph
+
+__all__ = ["FILE", "KnowledgeGraphEmbedding", "check_same_graph", "read_tensors", "write_tensors"]
+
+FILE = "embedding.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnowledgeGraphEmbedding:
+    """TransE vectors of a graph.
+
+    Attributes:
+        interaction: what scores them.
+        entities, relations: the vectors, by the graph's ids.
+        recipe: how they were trained.
+        graph: fingerprint of the graph they were trained on; empty if it was given as plain triples.
+        history: one entry an epoch: loss, seconds, triples a second, and MRR where it was measured.
+    """
+
+    interaction: TransE
+    entities: Float32[np.ndarray, "entity width"]
+    relations: Float32[np.ndarray, "relation width"]
+    recipe: EmbeddingRecipe
+    graph: str = ""
+    history: tuple[Mapping[str, float], ...] = field(default=())
+
+    def scorer(self) -> ScreenedTransE:
+        """Returns what `kg.embeddings.ranking.ranks` asks.
+
+        Raises:
+            InputError: a vector is not finite.
+        """
+        if not (np.isfinite(self.entities).all() and np.isfinite(self.relations).all()):
+            raise InputError("the embedding has numbers that are not finite", remedy="Train again with a lower rate.")
+        return ScreenedTransE(self.interaction, self.entities, self.relations)
+
+    def table(self, graph: KnowledgeGraph) -> EntityTable:
+        """Returns the vectors by name.
+
+        Raises:
+            InputError: the embedding was trained on another graph.
+        """
+        check_same_graph(graph, len(self.entities), len(self.relations), self.graph)
+        return EntityTable.from_vectors(
+            graph.entities,
+            self.entities,
+            facts={"model": self.recipe.model, "recipe": self.recipe.facts(), "graph": self.graph},
+            relations=self.relations,
+            relation_names=graph.relation_names,
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `embedding.safetensors` into `folder`.
+
+        Raises:
+            CheckpointError: it cannot be written; nothing half-written remains.
+        """
+        facts = {
+            "format": "kelm-embedding",
+            "recipe": self.recipe.facts(),
+            "graph": self.graph,
+            "history": [dict(entry) for entry in self.history],
+        }
+        tensors = {"entities": torch.from_numpy(self.entities), "relations": torch.from_numpy(self.relations)}
+        write_tensors(Path(folder) / FILE, tensors, facts)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Returns the embedding in `folder`.
+
+        Raises:
+            CheckpointError: none is there, or it is damaged or of another kind.
+        """
+        path = Path(folder) / FILE
+        tensors, facts = read_tensors(path)
+        recipe = EmbeddingRecipe.of(facts["recipe"])
+        if recipe.engine != "kelm" or not {"entities", "relations"} <= set(tensors):
+            raise CheckpointError(
+                f"{path}: expected a model of kelm's own engine, found {recipe.engine}'s {recipe.model}. "
+                "Open it with `kg.embeddings.open_embedding`."
+            )
+        return cls(
+            TransE(recipe.norm),
+            tensors["entities"].numpy(),
+            tensors["relations"].numpy(),
+            recipe,
+            str(facts["graph"]),
+            tuple(facts["history"]),
+        )
+
+
+def check_same_graph(graph: Any, entity_count: int, relation_count: int, fingerprint: str) -> None:
+    """Raises an `InputError` when vectors do not belong to `graph`."""
+    counts = len(graph.entities), len(graph.relation_names)
+    if counts != (entity_count, relation_count) or (fingerprint and fingerprint != graph.fingerprint()):
+        raise InputError(
+            f"the embedding of {entity_count} entities and {relation_count} relations was trained on another graph "
+            f"than this one of {counts[0]} and {counts[1]}",
+            remedy="Pass the graph that was embedded, or embed this one.",
+        )
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    """Writes a safetensors file with `facts` as JSON in its header, aside and then renamed.
+
+    Raises:
+        CheckpointError: it cannot be written; nothing half-written remains.
+    """
+    aside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        os.close(handle)
+        aside = Path(name)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside, {"facts": json.dumps(facts)})
+        aside.chmod(0o644)  # mkstemp makes it private
+        aside.replace(path)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise CheckpointError(
+            f"{path}: cannot write: {reason}. Make room or choose another folder, then save again."
+        ) from error
+    finally:
+        if aside is not None:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Returns what `write_tensors` wrote.
+
+    Raises:
+        CheckpointError: no such file is there, it is cut, or another program wrote it.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no embedding is here. Check the path, or embed the graph first.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        sound = facts["format"] == "kelm-embedding" and {"recipe", "graph", "history"} <= set(facts)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as an embedding ({error}). Embed the graph again.") from error
+    if not sound:
+        raise CheckpointError(f"{path}: another program wrote this file. Embed the graph again.")
+    return tensors, facts

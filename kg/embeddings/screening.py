@@ -1,0 +1,176 @@
+"""Scores of all entities fast and nearly right, with a bound that says where the exact score must decide.
+
+    L2:  s(q, c) = q·c - ‖c‖²/2 = (‖q‖² - ‖q - c‖²) / 2       one matrix product
+    L1:  s(q, c) = -Σ_k |q_k - c_k|                           column by column, on tiles that stay in the cache
+
+Floating-point sums depend on their order, so these differ from the scores that `TransE.scores` defines by at most
+γ = (width + 4) · 2⁻²⁴ relative to the summed magnitudes (Higham, 2002, section 3.1). A candidate outside the band of
+±4γ around the true answer is surely better or surely worse; the few inside are scored exactly. Ranks are therefore
+those of the exact scores, ties included, at the speed of the fast ones.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+
+from kg.embeddings.answers import Side
+from kg.embeddings.interactions import TransE
+
+__all__ = ["Scorer", "ScreenedTransE"]
+
+_TILE_ROWS, _TILE_COLUMNS = 64, 2048  # half a megabyte a tile: two of them stay in a core's cache
+
+
+class Scorer(Protocol):
+    """What ranking needs of a model. Scores are higher for better answers.
+
+    Attributes:
+        exact: whether `score_all` gives the scores themselves, so that `score` is never asked.
+        block_size: most questions to hand to `score_all` at once.
+    """
+
+    entity_count: int
+    relation_count: int
+    exact: bool
+    block_size: int
+
+    def score_all(
+        self,
+        given: Int64[np.ndarray, "question"],
+        relations: Int64[np.ndarray, "question"],
+        side: Side,
+        out: Float32[np.ndarray, "question entity"],
+    ) -> None:
+        """Writes a number for every entity that grows with its score as the answer to each question."""
+
+    def score(
+        self,
+        given: Int64[np.ndarray, "row"],
+        relations: Int64[np.ndarray, "row"],
+        side: Side,
+        candidates: Int64[np.ndarray, "row"],
+    ) -> Float32[np.ndarray, "row"]:
+        """Returns the exact score of each row's candidate."""
+
+    def bounds(
+        self,
+        given: Int64[np.ndarray, "row"],
+        relations: Int64[np.ndarray, "row"],
+        side: Side,
+        scores: Float32[np.ndarray, "row"],
+        tolerance: float,
+    ) -> tuple[Float32[np.ndarray, "row"], Float32[np.ndarray, "row"]]:
+        """Returns, in units of `score_all`, below what a candidate surely scores less than `scores` - tolerance,
+        and above what it surely scores more than `scores` + tolerance."""
+
+
+class ScreenedTransE:
+    """TransE over fixed vectors.
+
+    Args:
+        interaction: the distance.
+        entities, relations: the vectors, finite.
+    """
+
+    exact = False
+    block_size = 1024
+
+    def __init__(
+        self,
+        interaction: TransE,
+        entities: Float32[np.ndarray, "entity width"],
+        relations: Float32[np.ndarray, "relation width"],
+    ) -> None:
+        self.interaction = interaction
+        self.entities, self.relations = torch.from_numpy(entities), torch.from_numpy(relations)
+        self.entity_count, self.relation_count = len(entities), len(relations)
+        self._columns = np.ascontiguousarray(entities.T)
+        self._halves = (entities.astype(np.float64) ** 2).sum(1) / 2
+        self._gamma = (entities.shape[1] + 4) * 2.0**-24
+
+    def _queries(
+        self, given: Int64[np.ndarray, "row"], relations: Int64[np.ndarray, "row"], side: Side
+    ) -> Float32[torch.Tensor, "row width"]:
+        known, links = self.entities[torch.from_numpy(given)], self.relations[torch.from_numpy(relations)]
+        return self.interaction.queries(known, links, side)
+
+    def score_all(
+        self,
+        given: Int64[np.ndarray, "question"],
+        relations: Int64[np.ndarray, "question"],
+        side: Side,
+        out: Float32[np.ndarray, "question entity"],
+    ) -> None:
+        """Writes s(q, c) of the module's head. Cost: questions × entities × width."""
+        queries = self._queries(given, relations, side)
+        if self.interaction.norm == 2:
+            np.matmul(queries.numpy(), self._columns, out=out)  # not torch's: its precision is a global setting
+            out -= self._halves.astype(np.float32)
+            return
+        _minus_absolute_sums(queries.T.contiguous(), torch.from_numpy(self._columns), torch.from_numpy(out))
+
+    def score(
+        self,
+        given: Int64[np.ndarray, "row"],
+        relations: Int64[np.ndarray, "row"],
+        side: Side,
+        candidates: Int64[np.ndarray, "row"],
+    ) -> Float32[np.ndarray, "row"]:
+        """Returns `TransE.scores`, in chunks."""
+        scores = np.empty(len(given), np.float32)
+        for start in range(0, len(given), 1 << 16):
+            part = slice(start, start + (1 << 16))
+            queries = self._queries(given[part], relations[part], side)
+            scores[part] = self.interaction.scores(queries, self.entities[torch.from_numpy(candidates[part])]).numpy()
+        return scores
+
+    def bounds(
+        self,
+        given: Int64[np.ndarray, "row"],
+        relations: Int64[np.ndarray, "row"],
+        side: Side,
+        scores: Float32[np.ndarray, "row"],
+        tolerance: float,
+    ) -> tuple[Float32[np.ndarray, "row"], Float32[np.ndarray, "row"]]:
+        """Returns the ends of the band, rounded outwards."""
+        distances = -scores.astype(np.float64)
+        near, far = np.maximum(distances - tolerance, 0.0), distances + tolerance
+        if self.interaction.norm == 1:
+            slack = 4 * self._gamma * far
+            return _outwards(-far - slack, -near + slack)
+        squares = self._queries(given, relations, side).double().square().sum(1).numpy()
+        largest = 2 * float(self._halves.max(initial=0.0))
+        slack = 4 * self._gamma * (np.sqrt(squares * largest) + largest / 2 + squares / 2 + far**2)
+        return _outwards((squares - far**2) / 2 - slack, (squares - near**2) / 2 + slack)
+
+
+def _outwards(
+    low: Float64[np.ndarray, "row"], high: Float64[np.ndarray, "row"]
+) -> tuple[Float32[np.ndarray, "row"], Float32[np.ndarray, "row"]]:
+    return (
+        np.nextafter(low.astype(np.float32), np.float32(-np.inf)),
+        np.nextafter(high.astype(np.float32), np.float32(np.inf)),
+    )
+
+
+def _minus_absolute_sums(
+    queries: Float32[torch.Tensor, "width question"],
+    candidates: Float32[torch.Tensor, "width entity"],
+    out: Float32[torch.Tensor, "question entity"],
+) -> None:
+    """Writes minus the sum over columns of absolute differences; twice as fast as `torch.cdist`."""
+    width, rows = queries.shape
+    for top in range(0, rows, _TILE_ROWS):
+        left = queries[:, top : top + _TILE_ROWS, None].unbind(0)
+        for start in range(0, candidates.shape[1], _TILE_COLUMNS):
+            right = candidates[:, None, start : start + _TILE_COLUMNS].unbind(0)
+            total = torch.zeros(left[0].shape[0], right[0].shape[1])
+            difference = torch.empty_like(total)
+            for column in range(width):
+                torch.sub(left[column], right[column], out=difference)
+                total.sub_(difference.abs_())
+            out[top : top + _TILE_ROWS, start : start + _TILE_COLUMNS] = total

@@ -1,0 +1,247 @@
+"""The training loop of graph embeddings: one call for kelm's TransE and for PyKEEN's models.
+
+    chunk of triples -> queries (h + r, t - r) -> distances to the true answers and to negatives shared by the chunk
+                     -> slopes of the loss -> gradients in closed form -> rows of the chunk move
+
+Shared negatives make the distances of a chunk one matrix product; closed-form gradients make the way back two. No
+autograd graph is kept, and only the rows of a chunk are touched: an epoch costs the triples, not the entities.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
+
+from kelm.errors import InputError, TrainingDiverged
+from kg.embeddings.answers import SIDES, Questions, Side, as_triples, question_keys
+from kg.embeddings.embedding import KnowledgeGraphEmbedding
+from kg.embeddings.interactions import TransE
+from kg.embeddings.losses import LOSSES
+from kg.embeddings.progress import Progress, TrainingInterrupted
+from kg.embeddings.ranking import filtered_mrr
+from kg.embeddings.recipe import EmbeddingRecipe
+from kg.embeddings.rows import Rows
+
+__all__ = ["train"]
+
+
+def train(
+    source: Any,
+    recipe: EmbeddingRecipe | None = None,
+    *,
+    entity_count: int | None = None,
+    relation_count: int | None = None,
+    validation: Any = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Any:
+    """Learns vectors of a graph's entities and relations.
+
+    Args:
+        source: a `KnowledgeGraph`, or an integer array `triple 3` with both counts.
+        recipe: how; the default is kelm's TransE.
+        entity_count, relation_count: for an array; the graph's own counts otherwise.
+        validation: triples of the same forms. Every `check_every` epochs their filtered MRR is measured, the best
+            vectors are kept, and with `patience` training stops early.
+        progress: called after each epoch.
+
+    Returns:
+        A `KnowledgeGraphEmbedding`, or a `PykeenEmbedding` of the same methods for the engine "pykeen".
+
+    Raises:
+        InputError: no triples, or ids that do not fit the counts.
+        RecipeError: PyKEEN has no such model.
+        TrainingDiverged: the loss is not a number.
+        TrainingInterrupted: Ctrl-C; holds what was learned.
+
+    >>> import numpy as np
+    >>> ring = np.array([[i, 0, (i + 1) % 5] for i in range(5)])
+    >>> embedding = train(ring, EmbeddingRecipe(width=8, epochs=2), entity_count=5, relation_count=1)
+    >>> embedding.entities.shape
+    (5, 8)
+    """
+    recipe = recipe or EmbeddingRecipe()
+    counts = _counts(source, entity_count, relation_count)
+    triples = as_triples(source, *counts)
+    if not len(triples):
+        raise InputError("there are no triples to learn from", remedy="Check the graph's source.")
+    fingerprint = str(source.fingerprint()) if hasattr(source, "fingerprint") else ""
+    checked = None if validation is None else as_triples(validation, *counts)
+    if recipe.engine == "pykeen":
+        from kg.embeddings.pykeen import train_pykeen
+
+        return train_pykeen(triples, *counts, recipe, fingerprint=fingerprint, validation=checked, progress=progress)
+    return _Loop(triples, *counts, recipe, fingerprint).run(checked, progress)
+
+
+def _counts(source: Any, entity_count: int | None, relation_count: int | None) -> tuple[int, int]:
+    entities = getattr(source, "entity_count", entity_count)
+    relations = getattr(source, "relation_count", relation_count)
+    if entities is None or relations is None:
+        raise InputError(
+            "an array of triples does not say how many entities and relations there are",
+            remedy="Pass entity_count and relation_count, or a KnowledgeGraph.",
+        )
+    return entities, relations
+
+
+class _Loop:
+    """One training run: vectors, moments, the order of triples and the random stream."""
+
+    def __init__(
+        self,
+        triples: Int64[np.ndarray, "triple 3"],
+        entity_count: int,
+        relation_count: int,
+        recipe: EmbeddingRecipe,
+        fingerprint: str,
+    ) -> None:
+        self.triples, self.recipe, self.fingerprint = triples, recipe, fingerprint
+        self.entity_count, self.relation_count = entity_count, relation_count
+        self.random = torch.Generator().manual_seed(recipe.seed)
+        self.interaction, self.loss = TransE(recipe.norm), LOSSES[recipe.loss]
+        self.entities = Rows(
+            self._first_vectors(entity_count, unit=recipe.normalize),
+            recipe.optimizer,
+            normalize=recipe.normalize,
+            regularization=recipe.regularization,
+        )
+        self.relations = Rows(self._first_vectors(relation_count, unit=recipe.normalize), recipe.optimizer)
+        self.questions = {
+            side: Questions.of(triples, side, entity_count=entity_count, relation_count=relation_count)
+            for side in SIDES
+        }
+        self.head_shares = _head_shares(triples, relation_count, recipe.sampler)
+        self.history: list[Progress] = []
+
+    def _first_vectors(self, count: int, *, unit: bool) -> Float[Tensor, "row width"]:
+        """Returns uniform vectors as in Bordes et al. (2013), algorithm 1, lines 1 to 3."""
+        edge = 6 / math.sqrt(self.recipe.width)
+        vectors = torch.empty(count, self.recipe.width).uniform_(-edge, edge, generator=self.random)
+        return vectors / vectors.norm(dim=1, keepdim=True) if unit else vectors
+
+    def run(
+        self, validation: Int64[np.ndarray, "triple 3"] | None, progress: Callable[[Progress], None] | None
+    ) -> KnowledgeGraphEmbedding:
+        """Trains all epochs, or until validation no longer gains."""
+        best, best_mrr, misses, began = None, -1.0, 0, time.perf_counter()
+        try:
+            for epoch in range(1, self.recipe.epochs + 1):
+                loss, speed = self._epoch(epoch)
+                mrr = None
+                if validation is not None and (epoch % self.recipe.check_every == 0 or epoch == self.recipe.epochs):
+                    snapshot = self._embedding()
+                    mrr = filtered_mrr(snapshot, validation, self.triples)
+                    best, best_mrr, misses = (snapshot, mrr, 0) if mrr > best_mrr else (best, best_mrr, misses + 1)
+                done = Progress(epoch, self.recipe.epochs, loss, speed, time.perf_counter() - began, mrr)
+                self.history.append(done)
+                if progress is not None:
+                    progress(done)
+                if self.recipe.patience and misses >= self.recipe.patience:
+                    break
+        except KeyboardInterrupt as interrupt:
+            raise TrainingInterrupted(self._embedding(best)) from interrupt
+        return self._embedding(best)
+
+    def _embedding(self, best: KnowledgeGraphEmbedding | None = None) -> KnowledgeGraphEmbedding:
+        return KnowledgeGraphEmbedding(
+            self.interaction,
+            self.entities.vectors.numpy().copy() if best is None else best.entities,
+            self.relations.vectors.numpy().copy() if best is None else best.relations,
+            self.recipe,
+            self.fingerprint,
+            tuple(done.facts() for done in self.history),
+        )
+
+    def _epoch(self, epoch: int) -> tuple[float, float]:
+        """Trains one pass; returns the mean loss of a question and the triples a second."""
+        began, total, questions = time.perf_counter(), 0.0, 0
+        chunks = torch.randperm(len(self.triples), generator=self.random).split(self.recipe.batch_size)
+        steps = self.recipe.epochs * len(chunks)
+        for number, chunk in enumerate(chunks):
+            rate = self.recipe.rate * (1 - ((epoch - 1) * len(chunks) + number) / steps)
+            for side, rows in self._sides(self.triples[chunk.numpy()]):
+                loss = self._step(rows, side, rate)
+                if not math.isfinite(loss):
+                    raise TrainingDiverged(
+                        f"the loss is {loss} in epoch {epoch}, batch {number + 1} of {len(chunks)}. "
+                        f"Lower the rate (now {self.recipe.rate}), or normalize the vectors."
+                    )
+                total, questions = total + loss, questions + len(rows)
+        return total / questions, len(self.triples) / (time.perf_counter() - began)
+
+    def _sides(self, chunk: Int64[np.ndarray, "triple 3"]) -> Iterator[tuple[Side, Int64[np.ndarray, "triple 3"]]]:
+        """Yields which triples are corrupted at which side."""
+        if self.head_shares is None:
+            yield from ((side, chunk) for side in reversed(SIDES))
+            return
+        heads = torch.rand(len(chunk), generator=self.random).numpy() < self.head_shares[chunk[:, 1]]
+        if not heads.all():
+            yield "tail", chunk[~heads]
+        if heads.any():
+            yield "head", chunk[heads]
+
+    def _step(self, triples: Int64[np.ndarray, "row 3"], side: Side, rate: float) -> float:
+        """Moves the vectors of these questions, answers and negatives; returns the summed loss."""
+        tail, relation, head = triples[:, 2], triples[:, 1], triples[:, 0]
+        given, answers = (torch.from_numpy(ids) for ids in ((head, tail) if side == "tail" else (tail, head)))
+        links = torch.from_numpy(relation)
+        negatives = self._negatives()
+        wrong = self.entities.vectors[negatives]
+        queries = self.interaction.queries(self.entities.vectors[given], self.relations.vectors[links], side)
+        positive, direction = self.interaction.pair_distances(queries, self.entities.vectors[answers])
+        negative = self.interaction.distances(queries, wrong)
+        allowed = self._allowed(triples, answers, negatives, side)
+        loss, up, down = self.loss(positive, negative, allowed, self.recipe.margin, self.recipe.sharpness)
+        query_gradient, wrong_gradient = self.interaction.pull(down, negative, queries, wrong)
+        pulled = direction * up[:, None]
+        given_gradient, relation_gradient = self.interaction.spread(query_gradient + pulled, side)
+        self.entities.step(
+            torch.cat((given, answers, negatives)), torch.cat((given_gradient, -pulled, wrong_gradient)), rate
+        )
+        self.relations.step(links, relation_gradient, rate)
+        return loss
+
+    def _negatives(self) -> Int64[Tensor, "candidate"]:
+        """Returns distinct entities, drawn uniformly; all where the recipe wants as many as there are."""
+        if self.recipe.negatives >= self.entity_count:
+            return torch.arange(self.entity_count)
+        drawn = torch.randint(self.entity_count, (self.recipe.negatives,), generator=self.random)
+        distinct: Tensor = torch.unique(drawn)
+        return distinct
+
+    def _allowed(
+        self,
+        triples: Int64[np.ndarray, "row 3"],
+        answers: Int64[Tensor, "row"],
+        negatives: Int64[Tensor, "candidate"],
+        side: Side,
+    ) -> Bool[Tensor, "row candidate"]:
+        """Returns which negatives are no known answers (or, unfiltered, not the true one)."""
+        if not self.recipe.filtered:
+            return answers[:, None] != negatives[None]
+        keys = question_keys(triples, side, self.relation_count)
+        return torch.from_numpy(~self.questions[side].answered(keys, negatives.numpy()))
+
+
+def _head_shares(
+    triples: Int64[np.ndarray, "triple 3"], relation_count: int, sampler: str
+) -> Float32[np.ndarray, "relation"] | None:
+    """Returns each relation's chance that its head is corrupted; None where both ends always are."""
+    if sampler == "both":
+        return None
+    if sampler == "uniform":
+        return np.full(relation_count, 0.5, np.float32)
+    counts = np.bincount(triples[:, 1], minlength=relation_count)
+    heads, tails = (
+        np.bincount(np.unique(triples[:, [column, 1]], axis=0)[:, 1], minlength=relation_count) for column in (0, 2)
+    )
+    tails_per_head, heads_per_tail = counts / np.maximum(heads, 1), counts / np.maximum(tails, 1)
+    total = tails_per_head + heads_per_tail
+    return np.where(total > 0, tails_per_head / np.where(total > 0, total, 1), 0.5).astype(np.float32)
