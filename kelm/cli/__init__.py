@@ -33,6 +33,7 @@ __all__ = ["application", "commands", "load", "main", "run"]
 
 _OURS = {
     "train": "kelm.cli.train:train",
+    "evaluate": "kelm.cli.evaluate:evaluate",
     "convert": "kelm.cli.convert:convert",
     "bench": "kelm.cli.bench:bench",
 }

@@ -12,14 +12,14 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kelm.errors import RecipeError, closest
 from kelm.training.recipe import Recipe, check
 
-__all__ = ["convert", "parse", "read", "write"]
+__all__ = ["convert", "parse", "read", "read_as", "write"]
 
 T = TypeVar("T")
 
@@ -30,35 +30,60 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: the file is missing or no TOML, a key is unknown, a value has the wrong type or is impossible.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read ({error})", path=path, remedy="Give a recipe file in TOML.") from error
-    return parse(text, overrides, path=path)
+    return parse(_content(Path(path)), overrides, path=Path(path))
 
 
 def parse(text: str, overrides: Sequence[str] = (), *, path: Path | None = None) -> Recipe:
     """Returns the recipe that a TOML text describes; see `read`."""
+    return _built(Recipe, _values(text, overrides, path), text, path, check)
+
+
+def read_as(kind: Callable[[Mapping[str, Any]], type[T]], path: str | Path, overrides: Sequence[str] = ()) -> T:
+    """Returns a TOML file as a value of a dataclass that the file itself chooses.
+
+    Args:
+        kind: takes the file's values and returns the dataclass; keys that it uses up it takes out.
+    """
+    path = Path(path)
+    text = _content(path)
+    values = _values(text, overrides, path)
+    return _built(kind(values), values, text, path)
+
+
+def _content(path: Path) -> str:
     try:
-        table = tomllib.loads(text)
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot be read ({error})", path=path, remedy="Give a recipe file in TOML.") from error
+
+
+def _values(text: str, overrides: Sequence[str], path: Path | None) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
         line = int(found[1]) if found else None
         raise RecipeError(f"no valid TOML: {error}", path=path, line=line, remedy="Correct that line.") from error
     for override in overrides:
-        _override(table, override)
+        _override(values, override)
+    return values
+
+
+def _built(
+    kind: type[T], values: Mapping[str, Any], text: str, path: Path | None, check: Callable[[T], None] | None = None
+) -> T:
     try:
-        recipe: Recipe = convert(Recipe, table, "")
-        check(recipe)
-        return recipe
+        built: T = convert(kind, dict(values), "")
+        if check is not None:
+            check(built)
+        return built
     except RecipeError as error:
         line = _line_of(text, error.field or "")
         raise RecipeError(error.problem, path=path, line=line, field=error.field, remedy=error.remedy) from None
 
 
-def write(recipe: Recipe, path: str | Path) -> None:
-    """Writes the recipe with every default filled in, so that it means the same in later versions."""
+def write(recipe: Any, path: str | Path) -> None:
+    """Writes a recipe (any dataclass) with every default filled in, so that it means the same in later versions."""
     import tomli_w
 
     Path(path).write_text(tomli_w.dumps(_plain(recipe)), encoding="utf-8")

@@ -40,8 +40,9 @@ Kind = Literal["sim", "mix", "norm"]
 def layer_kinds(layers: int) -> tuple[Kind, ...]:
     """Returns the published arrangement for any depth: of 12 layers 5 "sim", 1 "mix", 6 "norm"."""
     first = max(0, layers // 2 - 1)
-    kinds: list[Kind] = ["sim"] * first
-    return (*kinds, "mix", *(["norm"] * (layers - first - 1)))
+    below: list[Kind] = ["sim"] * first
+    above: list[Kind] = ["norm"] * (layers - first - 1)
+    return (*below, "mix", *above)
 
 
 class EntityAttention(nn.Module):

@@ -11,15 +11,89 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kelm.data.files import lines
 from kelm.errors import InputError
+from kelm.text import tokenizer as tokenizers
+from kg.embeddings.recipe import EmbeddingRecipe
+from kg.embeddings.table import EntityTable
+from kg.embeddings.train import train
 from kg.graph import KnowledgeGraph
-from kg.linking.linked_text import RelationText, joining
+from kg.linking.alias import AliasLinker
+from kg.linking.linked_text import RelationText, joining, linked, read_articles, read_fewrel
+from kg.linking.names import AliasOptions
+from kg.study import report
+from kg.study.base import Pretraining, pretrain
+from kg.study.material import relink
+from kg.study.run import Material, Study, run
 
-__all__ = ["english_texts", "joined_graph", "without_answers"]
+__all__ = ["ErnieFewRel", "FewRel", "english_texts", "joined_graph", "material", "without_answers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewRel:
+    """How the material is made.
+
+    Attributes:
+        embedding: of the graph.
+        base: the encoder that every arm starts from.
+        linked_by_name: texts beside the articles that are linked by name; those with most links come first.
+        ambiguous: names that mean more entities than this are not linked.
+    """
+
+    embedding: EmbeddingRecipe = field(default_factory=EmbeddingRecipe)
+    base: Pretraining = field(default_factory=Pretraining)
+    linked_by_name: int = 40_000
+    ambiguous: int = 5
+
+
+def material(recipe: FewRel, data: Path, folder: Path, *, say: Callable[[str], None]) -> Material:
+    """Returns the study's material, made from the folder `data`; what `folder` already holds is not made again.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    gold = read_fewrel(found(data, "linked_text/fewrel/val_wiki.json"))
+    graph = joined_graph(data)
+    linker = AliasLinker.from_graph(graph, ["en"], options=AliasOptions(max_entities=recipe.ambiguous))
+    table = _table(recipe.embedding, graph, gold, folder / "vectors", say)
+    tokenizer = tokenizers.open(_uncompressed(found(data, "vocab/bert_uncased_en_vocab.txt"), folder / "vocab.txt"))
+    articles = list(read_articles(found(data, "linked_text/ernie_wiki_sample/docs.jsonl")))
+    others = list(dict.fromkeys(english_texts(data)))
+    if not (folder / "base" / "model.safetensors").is_file():
+        say(f"base: pre-training on {len(articles) + len(others):,} texts")
+        pretrain(recipe.base, [*others, *(text.text for text in articles)], tokenizer, folder, show=True)
+    named = [text for text in linked(others, linker) if text.mentions]
+    named = sorted(named, key=lambda text: -len(text.mentions))[: recipe.linked_by_name]
+    say(f"texts: {len(articles):,} articles' sentences with gold links, {len(named):,} sentences linked by name")
+    texts = [*(text for text in articles if text.mentions), *named]
+    automatic = relink(gold, linker)
+    return Material(folder / "base", tokenizer, table, texts, {"gold": gold, "automatic": automatic})
+
+
+def _table(
+    recipe: EmbeddingRecipe,
+    graph: KnowledgeGraph,
+    gold: Sequence[RelationText],
+    folder: Path,
+    say: Callable[[str], None],
+) -> EntityTable:
+    if folder.is_dir():
+        return EntityTable.open(folder)
+    known, answers = without_answers(graph, gold)
+    say(f"graph: {len(graph):,} triples, {answers} with answers taken out; embedding {known.entity_count:,} entities")
+    table: EntityTable = train(known, recipe).table(known)
+    table.save(folder)
+    return table
+
+
+def _uncompressed(path: Path, to: Path) -> Path:
+    to.write_text("".join(f"{line}\n" for _, line in lines(path)), encoding="utf-8")
+    return to
 
 
 def joined_graph(data: Path) -> KnowledgeGraph:
@@ -86,3 +160,24 @@ def _words(data: Path, name: str) -> Iterator[str]:
             words = []
     if words:
         yield " ".join(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErnieFewRel:
+    """ERNIE with the graph's vectors against its controls on FewRel's relations, as an evaluation.
+
+    Attributes:
+        material: how graph, vectors, base encoder and texts are made.
+        study: what is compared.
+    """
+
+    material: FewRel = field(default_factory=FewRel)
+    study: Study = field(default_factory=Study)
+
+    def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
+        """Returns the report; see `kelm.evaluation.base.Evaluation`."""
+        if data is None:
+            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        outcomes = run(self.study, material(self.material, data, out, say=say), out, say=say)
+        report.picture(outcomes, out / "accuracy.png", title="FewRel, 16 relations, mentions hidden")
+        return report.table(outcomes)
