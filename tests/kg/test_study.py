@@ -1,0 +1,174 @@
+"""Studies: splits without leaks, arms, the floor, statistics, and a whole study in small."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from kelm.errors import InputError
+from kelm.text import vocabulary
+from kg.embeddings.table import EntityTable
+from kg.linking.alias import AliasLinker
+from kg.linking.linked_text import LinkedText, RelationText, gold
+from kg.study import probe, report
+from kg.study.base import Pretraining, pretrain
+from kg.study.material import controlled, encode_examples, relink, split
+from kg.study.run import Alignment, FineTuning, Material, Outcome, Study, run
+
+PEOPLE, PLACES = [f"Q{n}" for n in range(12)], [f"Q{n}" for n in range(12, 24)]
+
+
+def example(head: str, tail: str, relation: str, words: str = "belongs with") -> RelationText:
+    text = f"name {head} {words} name {tail} ."
+    start = text.rindex("name")
+    return RelationText(
+        text, gold(text, 0, 5 + len(head), head), gold(text, start, start + 5 + len(tail), tail), relation
+    )
+
+
+def examples() -> list[RelationText]:
+    """Two people are friends, a person lives in a place; the words are the same."""
+    pairs = [(a, b, "friend") for a in PEOPLE for b in PEOPLE if a < b][:40]
+    pairs += [(a, b, "lives") for a in PEOPLE for b in PLACES][:40]
+    return [example(*pair) for pair in pairs] + [example("Z1", "Z2", "friend"), example("Z3", "Z4", "lives")]
+
+
+def table() -> EntityTable:
+    """Vectors that tell people from places."""
+    random = np.random.default_rng(0)
+    kinds = np.array([[1.0, 0.0]] * 12 + [[0.0, 1.0]] * 12).repeat(4, axis=1)
+    vectors = (kinds + 0.1 * random.normal(size=kinds.shape)).astype(np.float32)
+    return EntityTable.from_vectors([*PEOPLE, *PLACES], vectors)
+
+
+def known(some: list[RelationText]) -> list[bool]:
+    return [not (e.head.entity or "").startswith("Z") for e in some]
+
+
+def test_training_and_test_examples_are_apart_and_slices_say_what_they_are() -> None:
+    some = examples()
+    parts = split(some, known(some), 5, seed=1)
+    assert len(parts.train) == 10
+    assert not set(parts.train) & {number for numbers in parts.test.values() for number in numbers}
+    assert parts.test["uncovered"] == (80, 81)
+    assert set(parts.test["unseen"]) <= set(parts.test["covered"])
+    met = {entity for number in parts.train for entity in some[number].entities}
+    assert not any(met & set(some[number].entities) for number in parts.test["unseen"])
+    assert all(known(some)[number] for number in parts.train)
+    assert split(some, known(some), 5, seed=1) == parts != split(some, known(some), 5, seed=2)
+
+
+def test_a_relation_with_a_single_covered_example_is_named() -> None:
+    some = [example("Q1", "Q2", "rare"), *examples()]
+    with pytest.raises(InputError, match='relation "rare" has 1 examples'):
+        split(some, known(some), 5, seed=0)
+
+
+def test_the_controls_hold_the_same_vectors_elsewhere_or_vectors_as_spread() -> None:
+    shuffled, random = (controlled(table(), arm, 3) for arm in ("shuffled", "random"))
+    assert sorted(map(tuple, shuffled.vectors.tolist())) == sorted(map(tuple, table().vectors.tolist()))
+    assert not np.array_equal(shuffled.vectors, table().vectors)
+    assert list(shuffled.names) == list(table().names)
+    assert np.allclose(random.vectors.mean(0), table().vectors.mean(0), atol=0.5)
+    assert not np.isin(random.vectors, table().vectors).any()
+
+
+def test_automatic_links_replace_the_entities_and_keep_the_places() -> None:
+    linker = AliasLinker([("name Q3", "Q3"), ("name Q4", "Q9")])
+    (found,) = relink([example("Q3", "Q4", "friend")], linker)
+    assert found.entities == ("Q3", "Q9")
+    assert (found.head.start, found.tail.end) == (0, len(found.text) - 2)
+    (none,) = relink([example("Q5", "Q6", "friend")], linker)
+    assert none.entities == (None, None)
+
+
+def test_the_probe_sees_no_mention_words_and_the_vectors_of_its_arm() -> None:
+    some = examples()
+    assert probe.without_mentions(some[0]).split() == ["HEAD", "belongs", "with", "TAIL", "."]
+    parts = split(some, known(some), 5, seed=0)
+    train, test = ([some[n] for n in numbers] for numbers in (parts.train, parts.test["covered"]))
+    right = [e.relation for e in test]
+    with_vectors, without = (probe.predict(train, test, given) for given in (table(), None))
+    assert np.mean([a == b for a, b in zip(with_vectors, right, strict=True)]) > 0.95
+    assert np.mean([a == b for a, b in zip(without, right, strict=True)]) < 0.7
+
+
+def test_means_have_students_interval() -> None:
+    values = [0.5, 0.6, 0.55, 0.7]
+    found, expected = report.mean(values), ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.value - found.half, found.value + found.half) == pytest.approx((expected.low, expected.high))
+    assert math.isnan(report.mean([0.5]).half)
+
+
+def outcome(arm: str, seed: int, accuracy: float) -> Outcome:
+    return Outcome("ernie", arm, "gold", seed, 5, "covered", 100, accuracy, accuracy)
+
+
+def test_gains_are_paired_by_seed() -> None:
+    some = [
+        outcome("knowledge", 0, 0.8),
+        outcome("knowledge", 1, 0.6),
+        outcome("none", 0, 0.5),
+        outcome("none", 1, 0.3),
+    ]
+    gained = report.gain(some, "none", model="ernie", per_relation=5)
+    assert gained is not None
+    assert (gained.value, gained.n) == (pytest.approx(0.3), 2)
+    assert gained.half == pytest.approx(0.0, abs=1e-9)  # the seeds differ, the difference does not
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    folder = tmp_path_factory.mktemp("study")
+    some = examples()
+    tokenizer = vocabulary.train([e.text for e in some], 80, "wordpiece", lower=True)
+    pretrain(Pretraining(width=32, layers=2, steps=5, tokens=128, length=32), [e.text for e in some], tokenizer, folder)
+    texts = [LinkedText(e.text, e.mentions, "text") for e in some[:20]]
+    return Material(folder / "base", tokenizer, table(), texts, {"gold": some, "automatic": some})
+
+
+SMALL = Study(
+    per_relation=(8,),
+    seeds=(0,),
+    arms=("none", "knowledge"),
+    length=32,
+    align=Alignment(steps=5, tokens=256),
+    fine_tune=FineTuning(steps=60, examples=16, rate=5e-3),
+)
+
+
+def test_in_a_study_knowledge_tells_what_hidden_words_do_not(material: Material, tmp_path: Path) -> None:
+    outcomes = run(SMALL, material, tmp_path)
+    found = {(o.model, o.arm): o.accuracy for o in outcomes if o.slice == "covered"}
+    assert found["ernie", "knowledge"] > 0.9
+    assert found["ernie", "none"] < 0.75
+    assert {o.slice for o in outcomes} >= {"covered", "uncovered"}
+    text = report.table(outcomes)
+    assert "**covered, gold links** (accuracy, 64 test sentences, 1 seeds)" in text
+    assert "| ernie | knowledge | " in text
+    report.picture(outcomes, tmp_path / "accuracy.png", title="small")
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_that_was_interrupted_makes_nothing_twice(material: Material, tmp_path: Path) -> None:
+    quick = replace(SMALL, arms=("none",), align=Alignment(steps=0), fine_tune=FineTuning(steps=2))
+    said: list[str] = []
+    first = run(quick, material, tmp_path, say=said.append)
+    assert any("fine-tuning" in line for line in said)
+    said.clear()
+    assert run(quick, material, tmp_path, say=said.append) == first
+    assert said == []
+
+
+def test_examples_beyond_the_length_are_given_up_and_hidden_words_are_gone(material: Material) -> None:
+    long = example("Q1", "Q2", "friend", words="belongs with " * 20)
+    short = example("Q1", "Q2", "friend")
+    cut, kept = encode_examples([long, short], material.tokenizer, ["friend"], lambda name: 0, length=48, hidden=True)
+    assert cut is None
+    assert kept is not None
+    assert (kept.tokens == material.tokenizer.mask).sum() == 2
