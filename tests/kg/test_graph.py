@@ -134,7 +134,7 @@ def test_labels_by_name_go_to_every_role_of_the_name() -> None:
     assert "noun" not in graph.entities
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(TRIPLES)
 def test_neighbors_equal_a_scan_of_all_triples(triples: list[tuple[str, str, str]]) -> None:
     graph = KnowledgeGraph.from_triples(triples)
@@ -155,7 +155,7 @@ def test_neighbors_of_an_unknown_entity_are_an_error() -> None:
             berlin().neighbors(entity)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(TRIPLES, TRIPLES)
 def test_without_removes_exactly_the_named_triples(
     left: list[tuple[str, str, str]], right: list[tuple[str, str, str]]
@@ -203,7 +203,7 @@ def test_union_keeps_ids_of_the_first_and_its_preferred_labels() -> None:
     assert graph.attributes.of(0) == berlin().attributes.of(0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(TRIPLES)
 def test_union_with_itself_changes_nothing(triples: list[tuple[str, str, str]]) -> None:
     graph = KnowledgeGraph.from_triples(triples)
@@ -353,7 +353,7 @@ def test_equal_graphs_have_equal_fingerprints_and_others_not() -> None:
     assert berlin().with_triples(berlin().triples()[::-1]) != berlin()  # the order of triples is part of it
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(some.lists(NAMES, unique=True), NAMES)
 def test_a_vocabulary_finds_what_a_dictionary_finds(names: list[str], other: str) -> None:
     vocabulary = Vocabulary.of(names)
@@ -387,7 +387,7 @@ def test_a_column_of_texts_has_no_negative_rows() -> None:
             column[row]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(some.lists(some.tuples(some.integers(0, 5), some.integers(0, 2**31 - 1), some.integers(0, 2**31 - 1))))
 def test_row_keys_are_equal_for_equal_rows_only(rows: list[tuple[int, int, int]]) -> None:
     columns = np.array(rows, np.int64).reshape(-1, 3).T

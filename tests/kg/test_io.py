@@ -68,7 +68,7 @@ def test_columns_that_make_no_triple_are_refused(tmp_path: Path, columns: tuple[
         tsv.read(tmp_path / "any.tsv", columns=columns)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(TRIPLES)
 @pytest.mark.parametrize("name", ["written.tsv", "written.csv", "written.csv.gz", "written.spo"])
 def test_written_triples_are_read_again(
@@ -287,7 +287,7 @@ def test_all_errors_of_input_are_kelm_errors() -> None:
     assert issubclass(CheckpointError, KelmError)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(TRIPLES)
 def test_networkx_and_back_is_the_same_graph(triples: list[tuple[str, str, str]]) -> None:
     graph = KnowledgeGraph.from_triples(triples).union(berlin())
@@ -315,7 +315,7 @@ def test_a_plain_networkx_graph_needs_a_relation() -> None:
         from_networkx(networkx.Graph([(1, 2)]))  # type: ignore[arg-type]  # what a user may do
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(TRIPLES)
 def test_pykeen_and_back_keeps_ids(triples: list[tuple[str, str, str]]) -> None:
     graph = KnowledgeGraph.from_triples(triples)

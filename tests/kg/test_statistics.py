@@ -15,7 +15,7 @@ from tests.kg.test_graph import berlin
 TRIPLES = some.lists(some.tuples(some.sampled_from("abcde"), some.sampled_from("pqr"), some.sampled_from("abcde")))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(TRIPLES)
 def test_counts_equal_slow_counting(triples: list[tuple[str, str, str]]) -> None:
     found = statistics(KnowledgeGraph.from_triples(triples))
@@ -32,7 +32,7 @@ def test_counts_equal_slow_counting(triples: list[tuple[str, str, str]]) -> None
         assert one.tails == len({tail for _, relation, tail in known if relation == one.name})
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(TRIPLES.filter(len))
 def test_degrees_equal_those_of_networkx(triples: list[tuple[str, str, str]]) -> None:
     graph = KnowledgeGraph.from_triples(triples)
