@@ -23,7 +23,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy, gelu, pad
 
 from kelm.batch import Batch, Encoded, Part
+from kelm.errors import KelmError
 from kelm.model.config import EncoderConfig
+from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses, Objective
 from kelm.objectives.mlm import MaskedLanguageModel, MaskedLanguageModelCollate
@@ -120,10 +122,13 @@ class AlignmentCollate:
 class EntityAlignment(Objective[Encoded]):
     """dEA with masked language modelling. Needs an extension that puts the entity table into `Stream.side["table"]`.
 
+    Raises:
+        KelmError: neither the encoder nor `entities` and `width` tell the size of the table.
+
     Args:
         tokenizer: tells the mask, padding and special tokens; only asked here, not kept.
-        entities: rows of the entity table.
-        width: of the entity vectors.
+        entities, width: rows and width of the entity table; those of the encoder's extension "ernie" if not given.
+        encoder: only asked for the two, not kept.
         replaced, masked: shares of the mentions that get another entity, or none (paper: .05, .15).
         hide: share of the mentions whose words are all masked (paper: 0), so that entity and context must do.
         zero_candidate: as in the original code, "no entity" competes with logit 0.
@@ -135,8 +140,9 @@ class EntityAlignment(Objective[Encoded]):
         config: EncoderConfig,
         *,
         tokenizer: Tokenizer,
-        entities: int,
-        width: int = 100,
+        entities: int | None = None,
+        width: int | None = None,
+        encoder: Encoder | None = None,
         replaced: float = 0.05,
         masked: float = 0.15,
         hide: float = 0.0,
@@ -144,6 +150,8 @@ class EntityAlignment(Objective[Encoded]):
         mlm: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if entities is None or width is None:
+            entities, width = _table_size(encoder)
         self.name = "entity_alignment"
         self.zero_candidate = zero_candidate
         self.mlm = MaskedLanguageModel(config, tokenizer=tokenizer, **(mlm or {}))
@@ -167,3 +175,13 @@ class EntityAlignment(Objective[Encoded]):
         # Texts without a linked mention: an empty sum, which cross_entropy does not take.
         aligned = cross_entropy(scores, targets.candidate, reduction="sum") if scores.numel() else scores.sum()
         return {**self.mlm.loss(batch, stream), self.name: aligned}
+
+
+def _table_size(encoder: Encoder | None) -> tuple[int, int]:
+    options = {} if encoder is None else (encoder.config.extensions or {}).get("ernie", {})
+    if not options.get("entities"):
+        raise KelmError(
+            "entity_alignment: the encoder has no entity table. Give its extension ernie one (option `table`), "
+            "or say `entities` and `width`."
+        )
+    return options["entities"], options["width"]

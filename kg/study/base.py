@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Pretraining:
 
     width: int = 128
     layers: int = 4
-    steps: int = 5000
+    steps: int = 4800
     tokens: int = 2048
     rate: float = 1.5e-3
     length: int = 128
@@ -53,9 +54,10 @@ def pretrain(
         show: show progress on standard error.
     """
     torch.manual_seed(recipe.seed)
+    texts = random.Random(recipe.seed).sample(list(texts), len(texts))  # a stream mixes its texts within a pool only
     config = EncoderConfig(**_sizes(recipe, tokenizer))
     encoder, mlm = Encoder(config), MaskedLanguageModel(config, tokenizer=tokenizer, kind="word")
-    encoded: list[Encoded] = [text for text in tokenizer.encode(list(texts), length=recipe.length) if len(text) > 4]
+    encoded: list[Encoded] = [text for text in tokenizer.encode(texts, length=recipe.length) if len(text) > 4]
     result = Trainer(
         Learner(encoder, [mlm]),
         {mlm.name: BatchStream(InMemory(encoded), mlm.collate, tokens=recipe.tokens, seed=recipe.seed)},

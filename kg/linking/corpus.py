@@ -1,0 +1,110 @@
+"""Linked texts as a corpus for training: what ERNIE and the other knowledge methods read.
+
+{"text": ..., "mentions": [[start, end, entity], ...]}   --tokenize, align with the table-->   Encoded with Mentions
+plain text                            --tokenize, link by name, align with the table-->         Encoded with Mentions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from kelm.batch import Encoded
+from kelm.data.corpus import Text, digest
+from kelm.data.reader import Reader
+from kelm.data.sources import JsonLines, TextFiles
+from kelm.errors import FormatError
+from kelm.model.config import EncoderConfig
+from kelm.text.tokenizer import Tokenizer
+from kg.embeddings.table import EntityTable
+from kg.graph import KnowledgeGraph
+from kg.linking.alias import AliasLinker
+from kg.linking.base import Mention, align
+from kg.linking.linked_text import gold
+
+__all__ = ["Aligned", "linked_text"]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Gives each text its `Mentions`: those it came with, or those that names tell.
+
+    Crosses a queue as two paths; table and linker are opened where they are used.
+
+    Attributes:
+        table: folder of the entity table, whose rows the mentions' entities become.
+        graph: folder of the graph whose names are looked for; None: the texts come with their mentions.
+        languages: of the names; empty: all.
+    """
+
+    table: str
+    graph: str | None = None
+    languages: tuple[str, ...] = ()
+
+    def __call__(self, encoded: Encoded, text: Text) -> Encoded:
+        return align(encoded, self._mentions(text), self._rows)
+
+    def fingerprint(self) -> str:
+        """Returns a digest of what decides about the mentions."""
+        graph = None if self.graph is None else KnowledgeGraph.open(self.graph).fingerprint()
+        return digest(graph, list(self.languages), len(self._table), self._table.width)
+
+    def _mentions(self, text: Text) -> list[Mention]:
+        if self.graph is not None:
+            return self._linker.link(text.text)
+        found = []
+        for mention in text.fields["mentions"]:
+            three = isinstance(mention, list) and len(mention) == 3
+            if not three or not 0 <= mention[0] < mention[1] <= len(text.text):
+                raise FormatError(
+                    f"{text.origin}: {mention} is no mention of this text",
+                    field="mentions",
+                    remedy=f"Write [start, end, entity] with 0 <= start < end <= {len(text.text)}.",
+                )
+            found.append(gold(text.text, *mention))
+        return found
+
+    def _rows(self, entity: str) -> int:
+        return self._table.names.find(entity)
+
+    @cached_property
+    def _table(self) -> EntityTable:
+        return EntityTable.open(self.table)
+
+    @cached_property
+    def _linker(self) -> AliasLinker:
+        assert self.graph is not None
+        return AliasLinker.from_graph(KnowledgeGraph.open(self.graph), self.languages or None)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+
+def linked_text(
+    path: str,
+    *,
+    table: str,
+    tokenizer: Tokenizer,
+    config: EncoderConfig,
+    graph: str | None = None,
+    languages: Sequence[str] = (),
+    length: int | None = None,
+) -> Reader:
+    """Returns a corpus of texts with mentions. Registered as ``linked_text`` in the group ``kelm.corpora``.
+
+    Args:
+        path: JSON lines with "text" and "mentions", or with `graph` plain text, a text a line; plain or compressed.
+        table: folder of the entity table.
+        graph: folder of a graph; its names are then looked for in the texts.
+        languages: of the names; all if empty.
+        length: tokens of a text; longer ones are cut. The model's if not given.
+
+    Raises:
+        FormatError: when read, if a line is no such object, or a mention does not lie within its text.
+    """
+    files = JsonLines(path, field="text", keep=("mentions",)) if graph is None else TextFiles(path)
+    attach = Aligned(str(Path(table)), graph, tuple(languages))
+    longest = min(length or config.longest, config.longest)
+    return Reader(files, tokenizer, longest, attach=attach)
