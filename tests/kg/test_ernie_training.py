@@ -18,10 +18,10 @@ from kelm.text import vocabulary
 from kelm.training.recipe_file import parse, read
 from kelm.training.run import train
 from kg.embeddings.table import EntityTable
+from kg.enrich.linked_corpus import linked_text
 from kg.fusion.ernie import Ernie
 from kg.graph import GraphBuilder
 from kg.linking.base import Mentions
-from kg.linking.corpus import linked_text
 from kg.objectives.entity_alignment import EntityAlignment
 
 NAMES = {"Q1": "rhine", "Q2": "bonn", "Q3": "germany", "Q4": "cologne"}
