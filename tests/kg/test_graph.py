@@ -19,7 +19,8 @@ from kg.keys import first_rows, row_keys
 from kg.vocabulary import TextColumn, Vocabulary
 from tests.kg.facts import facts
 
-NAMES = some.text(min_size=1, max_size=4).filter(lambda name: name.strip() and name.isprintable())
+WORDS = some.text(some.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=3)
+NAMES = some.lists(WORDS, min_size=1, max_size=2).map(" ".join)
 TRIPLES = some.lists(
     some.tuples(some.sampled_from("abcdefgh"), some.sampled_from("pqr"), some.sampled_from("abcdefgh"))
 )
