@@ -37,7 +37,8 @@ class Block:
     def commands(self) -> list[list[str]]:
         """Returns the words after `kelm` of each line that calls it."""
         lines = (line.removeprefix("$ ") for line in self.text.replace("\\\n", " ").splitlines())
-        return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("kelm ")]
+        calls = (re.split(r" [|<>] ", line)[0] for line in lines if line.startswith("kelm "))  # what kelm sees of it
+        return [shlex.split(call, comments=True)[1:] for call in calls]
 
 
 def pages() -> list[Path]:
