@@ -100,7 +100,8 @@ class Ernie(Extension):
     """Fuses the vectors of linked entities into the upper layers. Reads `batch[Mentions]`.
 
     The entity table is frozen and memory-mapped unless `trainable`; it lies beside the model, not among its weights.
-    `Stream.side["entities"]` holds the mentions' entity states, `["table"]` the entity vectors (row = entity id).
+    `Stream.side["entities"]` holds the mentions' entity states, `["linked"]` the vectors that were looked up,
+    `["table"]` all of them (row = entity id).
 
     Args:
         table: folder of an `EntityTable` to start with; or give it later to `attach`.
@@ -213,6 +214,7 @@ class Ernie(Extension):
         each = torch.eye(len(text), dtype=torch.bool, device=text.device)  # no softmax is ever empty
         side = {
             "entities": entities,
+            "linked": entities,
             "table": self.vectors,
             "row": row,
             "token": token,

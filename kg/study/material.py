@@ -99,12 +99,22 @@ class Split:
     test: Mapping[str, tuple[int, ...]]
 
 
-def split(examples: Sequence[RelationText], known: Sequence[bool], per_relation: int, seed: int) -> Split:
+def split(
+    examples: Sequence[RelationText],
+    known: Sequence[bool],
+    per_relation: int,
+    seed: int,
+    *,
+    uncovered: int | None = None,
+) -> Split:
     """Returns a random split: `per_relation` examples of each relation to learn from, all others to test on.
 
     Of a rare relation half of what there is is learned from. Only examples with an entity in the graph are learned
     from. The slices of the test are "covered" (an entity is in the graph), "uncovered" (none is) and "unseen" (covered,
     and neither entity occurs in the training examples).
+
+    Args:
+        uncovered: at most this many examples of that slice, drawn at random.
 
     Raises:
         InputError: a relation has fewer than two examples with an entity in the graph.
@@ -125,5 +135,7 @@ def split(examples: Sequence[RelationText], known: Sequence[bool], per_relation:
     rest = [number for number in range(len(examples)) if number not in chosen]
     covered = [number for number in rest if known[number]]
     unseen = [number for number in covered if not met & set(examples[number].entities)]
-    uncovered = [number for number in rest if not known[number]]
-    return Split(tuple(train), {"covered": tuple(covered), "unseen": tuple(unseen), "uncovered": tuple(uncovered)})
+    others = [number for number in rest if not known[number]]
+    if uncovered is not None and len(others) > uncovered:
+        others = sorted(random.choice(others, uncovered, replace=False).tolist())
+    return Split(tuple(train), {"covered": tuple(covered), "unseen": tuple(unseen), "uncovered": tuple(others)})

@@ -78,6 +78,7 @@ class Study:
         hidden: the mentions' words are hidden in the examples.
         links: whose entities the examples have: "gold" ones, or those found by a linker ("automatic").
         heads: of the entity attention.
+        uncovered: test examples without an entity in the graph, at most; None: all.
     """
 
     per_relation: tuple[int, ...] = (5, 20, 100)
@@ -87,6 +88,7 @@ class Study:
     length: int = 128
     hidden: bool = True
     heads: int = 4
+    uncovered: int | None = 2000
     align: Alignment = field(default_factory=Alignment)
     fine_tune: FineTuning = field(default_factory=FineTuning)
 
@@ -148,7 +150,8 @@ def run(
     done = _read(kept)
     known, relations = material.known(), material.relations
     for seed in study.seeds:
-        splits = {n: split(material.examples["gold"], known, n, seed) for n in study.per_relation}
+        gold = material.examples["gold"]
+        splits = {n: split(gold, known, n, seed, uncovered=study.uncovered) for n in study.per_relation}
         for arm in study.arms:
             missing = [
                 (links, n)
@@ -248,7 +251,7 @@ def _fine_tuned(
     task = RelationClassification(
         encoder.config,
         relations=material.relations,
-        states="mentions",
+        states=("mentions", "mean"),
         entities=table.width,
         dropout=options.dropout,
     )

@@ -2,13 +2,14 @@
 
     [CLS] ... [HD] head [HD] ... [TL] tail [TL] ... [SEP]   ->   one of the relations
 
-The classifier reads [CLS] as ERNIE does, or the two markers (Baldini Soares et al., 2019), and where an extension keeps
-entity states (`Stream.side["entities"]`) those of head and tail as well.
+The classifier reads [CLS] as ERNIE does, or the two markers (Baldini Soares et al., 2019), the mentions, the mean of the
+sentence, or several of them. Where an extension keeps entities beside the tokens, it reads those of head and tail as
+well: the vectors that were looked up (`Stream.side["linked"]`) and what the layers made of them (`["entities"]`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -27,6 +28,11 @@ from kg.enrich.markers import Markers, Span, mark
 from kg.linking.base import Mentions
 
 __all__ = ["Pairs", "RelationClassification", "RelationCollate", "mark_pair"]
+
+
+State = Literal["first", "markers", "mentions", "mean"]
+PLACES: Mapping[State, int] = {"first": 1, "markers": 2, "mentions": 2, "mean": 1}  # vectors that each gives
+SIDES = ("linked", "entities")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,8 @@ class RelationClassification(Task[Encoded, str]):
 
     Args:
         relations: their names, in the order of `Pairs.relation`.
-        states: what the classifier reads: "first" (paper), "markers", or "mentions" (the mentions' first tokens).
-        entities: width of the entity states to read as well; 0: none.
+        states: what the classifier reads: "first" (paper), "markers", "mentions" (the mentions' first tokens), "mean".
+        entities: width of the entities to read as well; 0: none.
         hidden: width of a tanh layer before the classifier; 0: none.
         negative: a relation that does not count in micro F1, such as TACRED's "no_relation".
         room: tokens a row may hold; several short texts then share one.
@@ -101,7 +107,7 @@ class RelationClassification(Task[Encoded, str]):
         config: EncoderConfig,
         *,
         relations: Sequence[str],
-        states: Literal["first", "markers", "mentions"] = "first",
+        states: Sequence[State] = ("first",),
         entities: int = 0,
         hidden: int = 0,
         dropout: float = 0.1,
@@ -115,8 +121,8 @@ class RelationClassification(Task[Encoded, str]):
             raise UnknownName(
                 f'the negative relation "{negative}" is none of them', remedy=closest(negative, relations)
             )
-        self.states, self.entities = states, entities
-        width = config.hidden_size * (1 if states == "first" else 2) + 2 * entities
+        self.states, self.entities = tuple(states), entities
+        width = sum(PLACES[state] for state in self.states) * config.hidden_size + 4 * entities
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, hidden) if hidden else None
         self.classifier = nn.Linear(hidden or width, len(self.relations))
@@ -128,16 +134,11 @@ class RelationClassification(Task[Encoded, str]):
 
     def features(self, batch: Batch, stream: Stream) -> Float[Tensor, "pair feature"]:
         """Returns what the classifier reads of each pair."""
-        pairs, hidden = batch[Pairs], stream.hidden
-        if self.states == "first":
-            texts = batch[Texts]
-            read = [hidden[texts.row[pairs.text], texts.first[pairs.text]]]
-        elif self.states == "markers":
-            read = [hidden[pairs.row, pairs.head_marker], hidden[pairs.row, pairs.tail_marker]]
-        else:
-            read = [hidden[pairs.row, pairs.head], hidden[pairs.row, pairs.tail]]
+        pairs = batch[Pairs]
+        read = [vectors for state in self.states for vectors in _read(state, batch, stream)]
         if self.entities:
-            read += [_entity_states(batch, stream, pairs.row, token) for token in (pairs.head, pairs.tail)]
+            tokens = (pairs.head, pairs.tail)
+            read += [_of_entities(batch, stream.side[name], pairs.row, token) for name in SIDES for token in tokens]
         return torch.cat(read, dim=-1)
 
     def logits(self, batch: Batch, stream: Stream) -> Float[Tensor, "pair relation"]:
@@ -174,14 +175,28 @@ class RelationClassification(Task[Encoded, str]):
         }
 
 
-def _entity_states(
-    batch: Batch, stream: Stream, row: Int[Tensor, "pair"], token: Int[Tensor, "pair"]
+def _read(state: State, batch: Batch, stream: Stream) -> list[Float[Tensor, "pair width"]]:
+    pairs, texts, hidden = batch[Pairs], batch[Texts], stream.hidden
+    if state == "first":
+        return [hidden[texts.row[pairs.text], texts.first[pairs.text]]]
+    if state == "markers":
+        return [hidden[pairs.row, pairs.head_marker], hidden[pairs.row, pairs.tail_marker]]
+    if state == "mentions":
+        return [hidden[pairs.row, pairs.head], hidden[pairs.row, pairs.tail]]
+    # All places of each pair's row that lie within its text: several texts may share the row.
+    place = torch.arange(hidden.shape[1], device=hidden.device)
+    first, last = texts.first[pairs.text].unsqueeze(1), texts.last[pairs.text].unsqueeze(1)
+    within = ((place >= first) & (place <= last)).to(hidden.dtype)
+    return [(within.unsqueeze(1) @ hidden[pairs.row]).squeeze(1) / within.sum(1, keepdim=True)]
+
+
+def _of_entities(
+    batch: Batch, vectors: Float[Tensor, "mention width"], row: Int[Tensor, "pair"], token: Int[Tensor, "pair"]
 ) -> Float[Tensor, "pair width"]:
-    """The entity state of the mention that begins at each place; zero where it is linked to nothing."""
+    """Those of the mention that begins at each place; zero where it is linked to nothing."""
     mentions = batch[Mentions]
     begins = (mentions.row == row.unsqueeze(1)) & (mentions.first == token.unsqueeze(1)) & (mentions.entity >= 0)
-    states = stream.side["entities"][: len(mentions)]
-    return begins.to(states.dtype) @ states
+    return begins.to(vectors.dtype) @ vectors[: len(mentions)]
 
 
 def _f1(hits: int, said: int, asked: int) -> float:

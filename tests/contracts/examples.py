@@ -115,8 +115,10 @@ def _entity_alignment() -> tuple[Encoder, Objective[Any]]:
 
 
 def _relations() -> tuple[Encoder, Objective[Any]]:
-    encoder = _ernie()
-    return encoder, RelationClassification(encoder.config, relations=["a", "b", "c"], entities=WIDTH, dropout=0.0)
+    encoder, states = _ernie(), ("first", "markers", "mentions", "mean")
+    return encoder, RelationClassification(
+        encoder.config, relations=["a", "b", "c"], states=states, entities=WIDTH, dropout=0.0
+    )
 
 
 def _entity_typing() -> tuple[Encoder, Objective[Any]]:
