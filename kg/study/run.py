@@ -55,12 +55,13 @@ class FineTuning:
     """Training of the relation classifier.
 
     Attributes:
-        steps: updates, whatever the number of examples.
+        steps, passes: at least so many updates, and at least so often through the examples.
         examples: of a batch, about.
         layer_decay: factor of the rate from one layer to the one below.
     """
 
-    steps: int = 200
+    steps: int = 100
+    passes: float = 5.0
     examples: int = 32
     rate: float = 5e-4
     layer_decay: float = 1.0
@@ -263,7 +264,8 @@ def _fine_tuned(
     optim = Optimization(
         rate=options.rate, layer_decay=options.layer_decay, weight_decay=options.weight_decay, warmup=0.1
     )
-    _train(Learner(encoder, [task]), task, texts, options.steps, mean * options.examples, optim, seed)
+    steps = max(options.steps, round(options.passes * len(texts) / options.examples))
+    _train(Learner(encoder, [task]), task, texts, steps, mean * options.examples, optim, seed)
     asked = sorted({number for numbers in parts.test.values() for number in numbers})
     return dict(_answers(encoder, task, {n: text for n in asked if (text := encoded[n]) is not None}))
 

@@ -2,7 +2,7 @@
 
     [CLS] ... [HD] head [HD] ... [TL] tail [TL] ... [SEP]   ->   one of the relations
 
-The classifier reads [CLS] as ERNIE does, or the two markers (Baldini Soares et al., 2019), the mentions, the mean of the
+The classifier reads [CLS] as ERNIE does, the two markers (Baldini Soares et al., 2019), the mentions, the mean of the
 sentence, or several of them. Where an extension keeps entities beside the tokens, it reads those of head and tail as
 well: the vectors that were looked up (`Stream.side["linked"]`) and what the layers made of them (`["entities"]`).
 """
