@@ -17,7 +17,6 @@ from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import Tokenizer
 from kelm.training.learner import Learner
-from kelm.training.progress import Result
 from kelm.training.recipe import Checkpoints, Optimization, Training
 from kelm.training.trainer import Trainer
 
@@ -45,7 +44,7 @@ class Pretraining:
 
 def pretrain(
     recipe: Pretraining, texts: Sequence[str], tokenizer: Tokenizer, folder: Path, *, show: bool = False
-) -> Result:
+) -> None:
     """Trains an encoder and writes ``folder/base``, a plain Hugging Face folder with vocabulary head and tokenizer.
 
     An interrupted run goes on where it was.
@@ -68,6 +67,8 @@ def pretrain(
         resume=True,
         show=show,
     ).run()
+    if result.stopped == "signal":
+        raise KeyboardInterrupt
     encoder.to_hf(folder / "base", head=mlm.head)
     tokenizer.save(folder / "base")
     return result

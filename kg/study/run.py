@@ -205,13 +205,15 @@ def _train(
     seed: int,
 ) -> None:
     stream = BatchStream(InMemory(texts), objective.collate, tokens=tokens, seed=seed)
-    Trainer(
+    result = Trainer(
         learner,
         {objective.name: stream},
         train=Training(steps=steps, seed=seed),
         optim=optim,
         checkpoints=Checkpoints(every=None),
     ).run()
+    if result.stopped == "signal":
+        raise KeyboardInterrupt
 
 
 def _aligned(study: Study, material: Material, table: EntityTable, arm: Arm, seed: int, folder: Path) -> Encoder:
