@@ -71,7 +71,6 @@ def pretrain(
         raise KeyboardInterrupt
     encoder.to_hf(folder / "base", head=mlm.head)
     tokenizer.save(folder / "base")
-    return result
 
 
 def _sizes(recipe: Pretraining, tokenizer: Tokenizer) -> Mapping[str, Any]:
