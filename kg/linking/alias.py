@@ -22,7 +22,8 @@ from jaxtyping import Bool, Int
 
 from kg.linking.base import Candidate, Mention
 from kg.linking.folding import BARRIER, END, Folded, fold
-from kg.linking.names import AliasOptions, Meanings, Name, Names, graph_names
+from kg.linking.meanings import Meanings, NameTable
+from kg.linking.names import AliasOptions, Name, graph_names
 
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
@@ -53,10 +54,10 @@ class AliasLinker:
 
     def __init__(
         self,
-        names: Iterable[tuple[str, str] | tuple[str, str, float] | Name] | Names,
+        names: Iterable[tuple[str, str] | tuple[str, str, float] | Name] | NameTable,
         options: AliasOptions | None = None,
     ) -> None:
-        self.names = names if isinstance(names, Names) else Names.of(names, options or AliasOptions())
+        self.names = names if isinstance(names, NameTable) else NameTable.of(names, options or AliasOptions())
 
     @classmethod
     def from_graph(
@@ -78,7 +79,7 @@ class AliasLinker:
         Raises:
             FormatError: the file is none of ours or is damaged; names the line.
         """
-        return cls(Names.load(path))
+        return cls(NameTable.load(path))
 
     def save(self, path: str | Path) -> None:
         """Writes the names and options as JSON lines (no pickle), aside first, then renamed.
@@ -100,7 +101,7 @@ class AliasLinker:
     def candidates(self, name: str, language: str | None = None) -> tuple[Candidate, ...]:
         """Returns what `name` may mean, best first; () for a name it does not know."""
         number = self._numbers.get(fold(name.strip(), marks=self.names.options.marks).marked()[0])
-        return () if number is None else self.names.meanings(language).of(number, name)
+        return () if number is None else self.names.meanings(language).of(number, name, small=False)
 
     def link(self, text: str, language: str | None = None) -> list[Mention]:
         """Returns the mentions of one text, in its order.
@@ -128,15 +129,15 @@ class AliasLinker:
         places = self._places(page, meanings)
         if not len(places):
             return found
-        number, start, end = places[:, 0], page.folded.start[places[:, 1]], page.folded.end[places[:, 2] - 1]
-        begins = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])])
-        text_of = np.searchsorted(begins, start, side="right") - 1
-        start, end = start - begins[text_of], end - begins[text_of]
-        plain, exact = meanings.plain, meanings.exact
-        rows = zip(number.tolist(), text_of.tolist(), start.tolist(), end.tolist(), strict=True)
+        start, end = page.folded.start[places[:, 1]], page.folded.end[places[:, 2] - 1]
+        number = page.number(start)
+        start, end = start - page.begins[number], end - page.begins[number]
+        plain, exact, lowered = meanings.plain, meanings.exact, page.lowered.tolist()
+        rows = zip(places[:, 0].tolist(), number.tolist(), start.tolist(), end.tolist(), strict=True)
         for name, at, first, last in rows:
             surface = texts[at][first:last]
-            candidates = meanings.of(name, surface) if name in exact else plain[name]
+            small = surface.islower() and not lowered[at]
+            candidates = meanings.of(name, surface, small=small) if small or name in exact else plain[name]
             found[at].append(Mention(first, last, surface, candidates))
         return found
 
@@ -148,7 +149,9 @@ class AliasLinker:
         places = np.array(matches, dtype=np.int64).reshape(-1, 3)
         places[:, 1] = np.searchsorted(page.place, places[:, 1])  # START stands there
         places[:, 2] = np.searchsorted(page.place, places[:, 2] - 1)  # END stands there
-        sound = meanings.simple[places[:, 0]] & page.whole[places[:, 1]] & page.whole[places[:, 2]]
+        name, small = places[:, 0], page.small(places)
+        sound = np.where(small, meanings.has_small[name], meanings.has_plain[name] & ~meanings.has_exact[name])
+        sound &= page.whole[places[:, 1]] & page.whole[places[:, 2]]
         return places if sound.all() else self._repaired(page, places, np.flatnonzero(~sound), meanings)
 
     def _repaired(
@@ -212,7 +215,10 @@ class AliasLinker:
     def _counts(self, page: _Page, place: Place, meanings: Meanings) -> bool:
         """Says whether a match covers whole characters and its name means something as it is written here."""
         number, first, last = place
-        return bool(page.whole[first] and page.whole[last] and meanings.of(number, page.surface(first, last)))
+        if not (page.whole[first] and page.whole[last]):
+            return False
+        small = bool(page.small(np.array([place]))[0])
+        return bool(meanings.of(number, page.surface(first, last), small=small))
 
     @cached_property
     def _automaton(self) -> ahocorasick_rs.AhoCorasick:
@@ -235,7 +241,7 @@ class AliasLinker:
 
     def __reduce__(
         self,
-    ) -> tuple[type[Self], tuple[Names]]:  # the automaton stays behind when a data worker gets a copy
+    ) -> tuple[type[Self], tuple[NameTable]]:  # the automaton stays behind when a data worker gets a copy
         return type(self), (self.names,)
 
 
@@ -244,12 +250,15 @@ class _Page:
     """Texts folded as one.
 
     Attributes:
-        text: the texts with `BARRIER` between them.
+        text: the texts with `BARRIER` between them; `begins`: where each begins in it.
+        lowered: whether all letters of a text are small.
         marked, place: see `Folded.marked`.
         whole: whether a character of the text ends before folded character i; one entry more than folded characters.
     """
 
     text: str
+    begins: Int[np.ndarray, "text"]
+    lowered: Bool[np.ndarray, "text"]
     folded: Folded
     marked: str
     place: Int[np.ndarray, "character"]
@@ -262,11 +271,25 @@ class _Page:
         marked, place = folded.marked()
         whole = np.ones(len(folded.codes) + 1, dtype=bool)
         whole[1:-1] = folded.start[1:] != folded.start[:-1]
-        return cls(text, folded, marked, place, whole)
+        begins = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])])
+        lowered = np.fromiter(map(str.islower, texts), dtype=bool, count=len(texts))
+        return cls(text, begins, lowered, folded, marked, place, whole)
+
+    def number(self, start: Int[np.ndarray, "match"]) -> Int[np.ndarray, "match"]:
+        """Returns the numbers of the texts that characters of the page are in."""
+        number: np.ndarray = np.searchsorted(self.begins, start, side="right") - 1
+        return number
 
     def surface(self, first: int, last: int) -> str:
         """Returns the characters behind folded characters [first, last)."""
         return self.text[self.folded.start[first] : self.folded.end[last - 1]]
+
+    def small(self, places: Int[np.ndarray, "match 3"]) -> Bool[np.ndarray, "match"]:
+        """Returns which matches have small letters only, in a text that has capitals."""
+        start, end = self.folded.start[places[:, 1]], self.folded.end[places[:, 2] - 1]
+        spans = zip(start.tolist(), end.tolist(), strict=True)
+        islower = np.fromiter((self.text[first:last].islower() for first, last in spans), bool, len(places))
+        return islower & ~self.lowered[self.number(start)]
 
 
 def _portions(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -25,7 +25,7 @@ from functools import cache, lru_cache
 import numpy as np
 from jaxtyping import Bool, Int, UInt8, UInt32
 
-__all__ = ["BARRIER", "END", "START", "Folded", "fold"]
+__all__ = ["BARRIER", "END", "START", "Folded", "fold", "is_dense"]
 
 BARRIER = "\0"  # stands between two texts that are folded together; nothing matches across it
 START, END = "\1", "\2"  # a name may start (end) here; no folded text has control characters
@@ -117,6 +117,18 @@ def fold(text: str, *, marks: str = "keep") -> Folded:
     if (flag & (_GONE | _EXTENDS | _GROWS)).any() or ((flag[1:] & flag[:-1]) & _SPACE).any():
         codes, start, end = _rewrite(text, codes, flag, marks)
     return Folded(codes, start, end, *_boundaries(codes, flags[codes], flag[start], flag[end - 1]))
+
+
+def is_dense(text: str) -> bool:
+    """Whether a text has characters of a script without spaces, or Hangul: such names are shorter.
+
+    >>> is_dense("北京"), is_dense("Paris")
+    (True, False)
+    """
+    _, flags = _tables("keep")
+    flag = flags[_codes(text)]
+    letters = np.array([character.isalpha() for character in text], dtype=bool)
+    return bool((letters & ((flag & _JOINS == 0) | (flag & _HANGUL > 0))).any())
 
 
 def _rewrite(

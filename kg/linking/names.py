@@ -1,40 +1,21 @@
-"""Names and what they may mean: the dictionary behind `AliasLinker`.
+"""Names: what an alias linker looks for, where they come from, and which of them count.
 
-    Name("US", Q30, 9.0), Name("us", Q42, 1.0)  --fold-->  "us": written "US" -> Q30 .9, Q42 .1; else -> Q42 1.0
-
-The prior of an entity is its weight's share among the entities that the same folded name may mean: P(entity | name),
-the "commonness" of the linking literature (Medelyan & Legg, 2008), here from whatever weights the names come with.
+KnowledgeGraph  --graph_names-->  Name("Paris", "Q90", 120.0, "en"), Name("City of Light", "Q90", 60.0, "en"), ...
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
-
-from kelm.data.files import lines
-from kelm.errors import CheckpointError, FormatError, UnknownName, closest
-from kg.labels import language_code
-from kg.linking.base import NIL, Candidate
-from kg.linking.folding import BARRIER, END, START, fold
 
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
 
-__all__ = ["AliasOptions", "Meanings", "Name", "Names", "graph_names", "written"]
-
-_FORMAT, _VERSION = "kelm-names", 1
-_TOGETHER = 10_000  # names folded at once
+__all__ = ["AliasOptions", "Name", "graph_names", "written"]
 
 
 class Name(NamedTuple):
@@ -51,7 +32,10 @@ class AliasOptions:
     """Which names are matched, and how.
 
     Attributes:
-        min_length: shorter names (in folded characters) are left out.
+        min_length: names of fewer characters are left out, for "in" and "is" are names too; one fewer will do for names
+            in capitals ("EU") and for scripts that say more in a character ("北京", "서울").
+        case: "names" does not find a name that has a capital where all letters are small, so that "he" is not helium
+            ("He"); a text that is all in small letters is exempt. "fold" ignores case.
         cased_length: names of capitals only and at most this long ("US", "WHO") match only as they are written; 0 for
             none.
         marks: "drop" compares without accents, Arabic vowel signs and Hebrew points.
@@ -62,7 +46,8 @@ class AliasOptions:
         stop: names that are never matched.
     """
 
-    min_length: int = 2
+    min_length: int = 3
+    case: Literal["names", "fold"] = "names"
     cased_length: int = 5
     marks: Literal["keep", "drop"] = "keep"
     max_entities: int | None = None
@@ -77,8 +62,9 @@ class AliasOptions:
                 f"{self}: expected min_length, max_candidates and max_entities of at least 1, "
                 "cased_length of at least 0 and nil in [0, 1)."
             )
-        if self.marks not in ("keep", "drop"):
-            raise ValueError(f'marks: expected "keep" or "drop", found "{self.marks}".')
+        for field, value, known in (("marks", self.marks, ("keep", "drop")), ("case", self.case, ("names", "fold"))):
+            if value not in known:
+                raise ValueError(f'{field}: expected "{known[0]}" or "{known[1]}", found "{value}".')
 
 
 def graph_names(
@@ -108,242 +94,3 @@ def graph_names(
 def written(surface: str) -> str:
     """Returns a surface as names in capitals are compared: composed, case kept, white space as single spaces."""
     return " ".join(unicodedata.normalize("NFKC", surface).split())
-
-
-class Meanings(NamedTuple):
-    """What the folded names may mean in one language (or in all).
-
-    Attributes:
-        plain: candidates of each name however it is written, best first; empty if only capitals name something.
-        exact: for names that also occur in capitals: candidates by surface, these included.
-        simple: True where there are plain candidates and no exact ones, so that the surface need not be looked at.
-    """
-
-    plain: list[tuple[Candidate, ...]]
-    exact: dict[int, dict[str, tuple[Candidate, ...]]]
-    simple: Bool[np.ndarray, "name"]
-
-    def of(self, name: int, surface: str) -> tuple[Candidate, ...]:
-        """Returns the candidates of name number `name` where it is written as `surface`."""
-        return self.exact[name].get(written(surface), self.plain[name]) if name in self.exact else self.plain[name]
-
-
-@dataclass(frozen=True, eq=False)
-class Names:
-    """A dictionary of names, folded.
-
-    Attributes:
-        rows: the names that are matched, as given.
-        number: of each row, the number of its folded name.
-        folded: the distinct folded names with their boundary marks, as `marked` makes them.
-        dropped: how many names were left out, by reason.
-    """
-
-    options: AliasOptions
-    rows: list[Name]
-    number: list[int]
-    folded: list[str]
-    dropped: Mapping[str, int]
-    _meanings: dict[str | None, Meanings] = field(default_factory=dict)
-
-    @cached_property
-    def languages(self) -> tuple[str, ...]:
-        """The languages that names are of, sorted, without ""."""
-        return tuple(sorted({row.language for row in self.rows} - {""}))
-
-    @classmethod
-    def of(cls, names: Iterable[tuple[str, str] | tuple[str, str, float] | Name], options: AliasOptions) -> Names:
-        """Folds the names and leaves out what cannot or shall not be matched.
-
-        Raises:
-            FormatError: a weight is not a positive number, or an entity's name is empty.
-        """
-        given = [Name(*name) for name in names]
-        for name in given:
-            _check(name)
-        aliases = [" ".join(name.alias.split()) for name in given]
-        stop = set(_shapes([" ".join(name.split()) for name in options.stop], options))
-        dropped: Counter[str] = Counter()
-        heaviest: dict[tuple[str, str, str, str], Name] = {}
-        for name, alias, shape in zip(given, aliases, _shapes(aliases, options), strict=True):
-            if reason := _objection(shape, options, stop):
-                dropped[reason] += 1
-                continue
-            name = name._replace(alias=alias, language=language_code(name.language))
-            key = (shape, _cased(name.alias, options), name.entity, name.language)
-            known = heaviest.get(key)
-            dropped["repeated"] += known is not None
-            if known is None or known.weight < name.weight:
-                heaviest[key] = name
-        return cls._numbered(heaviest, options, dropped)
-
-    @classmethod
-    def _numbered(
-        cls, names: Mapping[tuple[str, str, str, str], Name], options: AliasOptions, dropped: Counter[str]
-    ) -> Names:
-        """Numbers the folded names, leaving out those of too many entities."""
-        entities: defaultdict[str, set[str]] = defaultdict(set)
-        for shape, _, entity, _ in names:
-            entities[shape].add(entity)
-        most = options.max_entities
-        numbers: dict[str, int] = {}
-        rows, number = [], []
-        for (shape, _, _, _), name in names.items():
-            if most is not None and len(entities[shape]) > most:
-                dropped["too many entities"] += 1
-                continue
-            rows.append(name)
-            number.append(numbers.setdefault(shape, len(numbers)))
-        return cls(options, rows, number, list(numbers), {reason: count for reason, count in dropped.items() if count})
-
-    def meanings(self, language: str | None) -> Meanings:
-        """Returns the candidates in one language, or in all for None; kept for the next call.
-
-        Raises:
-            UnknownName: names have languages, and none has this one.
-        """
-        if language is not None:
-            language = language_code(language)
-            if not self.languages:
-                language = None
-            elif language not in self.languages:
-                raise UnknownName(f'no name is in the language "{language}"', remedy=closest(language, self.languages))
-        if language not in self._meanings:
-            self._meanings[language] = self._weighed(language)
-        return self._meanings[language]
-
-    def _weighed(self, language: str | None) -> Meanings:
-        plain: list[dict[str, float]] = [{} for _ in self.folded]
-        capitals: defaultdict[int, defaultdict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-        for name, number in zip(self.rows, self.number, strict=True):
-            if language is not None and name.language not in (language, ""):
-                continue
-            surface = _cased(name.alias, self.options)
-            weights = capitals[number][surface] if surface else plain[number]
-            weights[name.entity] = max(weights.get(name.entity, 0.0), name.weight)
-        exact = {
-            number: {surface: self._candidates(_heavier(plain[number], more)) for surface, more in surfaces.items()}
-            for number, surfaces in capitals.items()
-        }
-        simple = np.array([bool(weights) for weights in plain], dtype=bool)
-        simple[list(exact)] = False
-        return Meanings([self._candidates(weights) for weights in plain], exact, simple)
-
-    def _candidates(self, weights: Mapping[str, float]) -> tuple[Candidate, ...]:
-        if not weights:
-            return ()
-        share = (1.0 - self.options.nil) / sum(weights.values())
-        candidates = [Candidate(entity, weight * share) for entity, weight in weights.items()]
-        if self.options.nil:
-            candidates.append(Candidate(NIL, self.options.nil))
-        candidates.sort(key=lambda candidate: (-candidate.prior, candidate.entity))
-        return tuple(candidates[: self.options.max_candidates])
-
-    def save(self, path: str | Path) -> None:
-        """Writes the names as JSON lines: options first, then a name a line; aside first, then renamed.
-
-        Raises:
-            CheckpointError: it cannot be written; what was there before is untouched.
-        """
-        target = Path(path)
-        aside: Path | None = None
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, place = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-            aside = Path(place)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(_line({"format": _FORMAT, "version": _VERSION, "options": asdict(self.options)}))
-                file.writelines(_line(row) for row in self.rows)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.chmod(0o644)  # mkstemp makes it private
-            aside.replace(target)
-        except OSError as error:
-            raise CheckpointError(
-                f"{target}: cannot write: {error.strerror or error}. Make room or choose another file, then save again."
-            ) from error
-        finally:
-            if aside is not None:
-                aside.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Names:
-        """Reads what `save` wrote.
-
-        Raises:
-            FormatError: the file is none of ours or is damaged; names the line.
-        """
-        numbered = lines(path)
-        first, head = next(numbered)
-        try:
-            header = json.loads(head)
-            sound = header["format"] == _FORMAT and header["version"] == _VERSION
-            options = AliasOptions(**{**header["options"], "stop": tuple(header["options"]["stop"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise _damaged(path, first, str(error)) from error
-        if not sound:
-            raise _damaged(path, first, f"format {header['format']!r}, version {header['version']!r}")
-        return cls.of((_row(path, number, line) for number, line in numbered), options)
-
-
-def _check(name: Name) -> None:
-    if not name.entity:
-        raise FormatError(f'the name "{name.alias}" belongs to an entity without a name', field="entity")
-    if not 0 < name.weight < float("inf"):
-        raise FormatError(
-            f'the name "{name.alias}" of {name.entity} has the weight {name.weight}',
-            field="weight",
-            remedy="Weights are positive numbers: counts, probabilities, degrees.",
-        )
-
-
-def _shapes(aliases: Sequence[str], options: AliasOptions) -> Iterator[str]:
-    """Yields each alias folded and marked; many are folded at once."""
-    for first in range(0, len(aliases), _TOGETHER):
-        some = BARRIER.join(alias.replace(BARRIER, " ") for alias in aliases[first : first + _TOGETHER])
-        yield from fold(some, marks=options.marks).marked()[0].split(BARRIER)
-
-
-def _objection(shape: str, options: AliasOptions, stop: Collection[str]) -> str:
-    """Returns why a folded, marked name is left out; "" if it is not."""
-    plain = shape.replace(START, "").replace(END, "")
-    if not any(character.isalnum() for character in plain):
-        return "no letter or digit"
-    if len(plain) < options.min_length:
-        return "too short"
-    if shape in stop:
-        return "stopped"
-    if not (shape.startswith(START) and shape.endswith(END)):
-        return "starts or ends with a space"  # "´" is a space and an accent
-    return ""
-
-
-def _cased(alias: str, options: AliasOptions) -> str:
-    """Returns the surface that a name in capitals must have; "" for all others."""
-    return written(alias) if len(alias) <= options.cased_length and alias.isupper() else ""
-
-
-def _heavier(weights: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
-    return {entity: max(weights.get(entity, 0.0), others.get(entity, 0.0)) for entity in {**weights, **others}}
-
-
-def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
-
-
-def _row(path: str | Path, number: int, line: str) -> Name:
-    try:
-        alias, entity, weight, language = json.loads(line)
-        return Name(str(alias), str(entity), float(weight), str(language))
-    except (ValueError, TypeError) as error:
-        raise _damaged(path, number, str(error)) from error
-
-
-def _damaged(path: str | Path, line: int, problem: str) -> FormatError:
-    names = ", ".join(column.name for column in fields(AliasOptions))
-    return FormatError(
-        f"expected the names of an alias linker ({_FORMAT}, version {_VERSION}; options {names}), found: {problem}",
-        path=path,
-        line=line,
-        remedy="Build the linker again from its graph and save it.",
-    )

@@ -37,12 +37,12 @@ def slowly(names: list[tuple[str, str]], text: str, options: AliasOptions) -> li
                 continue
             surface = text[folded.start[first] : folded.end[last - 1]]
             here = shaped(folded, first, last)
+            small = surface.islower() and not text.islower() and options.case == "names"
             entities = {
                 entity
                 for shape, alias, entity in shapes
-                if shape == here and len(shape[0]) >= options.min_length and any(map(str.isalnum, shape[0]))
-                if not (alias.isupper() and len(" ".join(alias.split())) <= options.cased_length)
-                or written(alias) == written(surface)
+                if shape == here and any(map(str.isalnum, shape[0]))
+                if is_written_so(alias, surface, small, options)
             }
             if entities:
                 result.append((int(folded.start[first]), int(folded.end[last - 1]), entities))
@@ -51,6 +51,12 @@ def slowly(names: list[tuple[str, str]], text: str, options: AliasOptions) -> li
         else:
             first += 1
     return result
+
+
+def is_written_so(alias: str, surface: str, small: bool, options: AliasOptions) -> bool:
+    if alias.isupper() and len(" ".join(alias.split())) <= options.cased_length:
+        return not small and written(alias) == written(surface)
+    return not (small and any(map(str.isupper, alias)))
 
 
 def shaped(folded, first: int = 0, last: int | None = None) -> tuple[str, tuple[bool, ...], tuple[bool, ...]]:
@@ -74,9 +80,14 @@ TEXTS = st.lists(PIECES, max_size=14).map("".join)
 
 
 @settings(max_examples=200, deadline=None)
-@given(names=ALIASES, texts=st.lists(TEXTS, min_size=1, max_size=3), marks=st.sampled_from(["keep", "drop"]))
-def test_finds_exactly_what_a_search_of_every_span_finds(names, texts, marks) -> None:
-    options = AliasOptions(min_length=1, cased_length=3, marks=marks)
+@given(
+    names=ALIASES,
+    texts=st.lists(TEXTS, min_size=1, max_size=3),
+    marks=st.sampled_from(["keep", "drop"]),
+    case=st.sampled_from(["fold", "names"]),
+)
+def test_finds_exactly_what_a_search_of_every_span_finds(names, texts, marks, case) -> None:
+    options = AliasOptions(min_length=1, cased_length=3, marks=marks, case=case)
     names = [(alias, entity) for alias, entity in names if "\0" not in alias and _whole(alias, marks)]
     linker = AliasLinker(names, options)
     for text, mentions in zip(texts, linker.link_all(texts), strict=True):
@@ -96,7 +107,7 @@ def _whole(alias: str, marks: str) -> bool:
 def test_folding_is_that_of_the_unicode_standard_where_nothing_is_removed(text: str) -> None:
     gone = {"Cf", "Cc", "Cs", "Zs", "Zl", "Zp", "Cn", "Co"}
     kept = "".join(c for c in text if unicodedata.category(c) not in gone and c not in "‘’‚‛ʼ′“”„‟″‐‑‒–—―−\u034f")
-    kept = "".join(c for c in kept if not 0xFE00 <= ord(c) <= 0xFE0F)
+    kept = "".join(c for c in kept if not (0xFE00 <= ord(c) <= 0xFE0F or 0xE0100 <= ord(c) <= 0xE01EF))
     normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold()).casefold()
     assert unicodedata.normalize("NFKC", str(fold(kept))) == unicodedata.normalize("NFKC", normal)
 
@@ -128,7 +139,7 @@ def test_a_longer_name_that_ends_within_a_word_does_not_hide_a_shorter_one() -> 
 
 
 def test_a_name_in_capitals_matches_only_as_written() -> None:
-    linker = AliasLinker([("US", "Q30"), ("us Weekly", "Q9"), ("WHO", "Q7"), ("the who", "Q8")])
+    linker = AliasLinker([("US", "Q30"), ("us Weekly", "Q9"), ("WHO", "Q7"), ("the who", "Q8"), ("us", "Q6")])
     assert found(linker, "The US told us that the who read US weekly; Us? WHO, who.") == [
         ("US", "Q30"),
         ("the who", "Q8"),
@@ -137,8 +148,22 @@ def test_a_name_in_capitals_matches_only_as_written() -> None:
     ]
 
 
+def test_a_name_with_a_capital_is_not_found_in_small_letters_unless_the_whole_text_is_small() -> None:
+    names = [("He", "helium"), ("he", "pronoun"), ("Cork", "city"), ("iPod", "player")]
+    linker = AliasLinker(names, AliasOptions(min_length=2))
+    assert found(linker, "Then he saw a cork; CORK and an ipod.") == [("he", "pronoun"), ("CORK", "city")]
+    assert {candidate.entity for candidate in linker.link("He")[0].candidates} == {"helium", "pronoun"}
+    assert found(linker, "from cork") == [("cork", "city")]
+    assert found(linker, "from 北京 cork") == [("cork", "city")]
+    assert linker.link_all(["from cork", "From cork"])[1] == []
+    assert found(AliasLinker(names, AliasOptions(case="fold")), "A cork") == [("cork", "city")]
+
+
 def test_what_a_discarded_match_hid_is_found() -> None:
-    linker = AliasLinker([("IT IS", "Q1"), ("is", "Q2"), ("is ok now", "Q3"), ("now and", "Q4"), ("and", "Q5")])
+    linker = AliasLinker(
+        [("IT IS", "Q1"), ("is", "Q2"), ("is ok now", "Q3"), ("now and", "Q4"), ("and", "Q5")],
+        AliasOptions(min_length=2),
+    )
     assert found(linker, "it is ok now and") == [("is ok now", "Q3"), ("and", "Q5")]
     assert found(linker, "IT IS ok now and") == [("IT IS", "Q1"), ("now and", "Q4")]
 
@@ -186,10 +211,18 @@ def test_options_leave_out_short_stopped_and_too_ambiguous_names() -> None:
         ("Li", "Q7"),
         ("Bo", "Q8"),
     ]
-    linker = AliasLinker(names, AliasOptions(stop=("OF",), max_entities=2))
+    linker = AliasLinker(names, AliasOptions(min_length=2, stop=("OF",), max_entities=2))
     assert found(linker, "x of ?! Li Bo") == [("Bo", "Q8")]
     assert linker.dropped == {"stopped": 1, "too short": 1, "no letter or digit": 2, "too many entities": 3}
-    assert len(AliasLinker(names, AliasOptions(max_candidates=2)).candidates("Li")) == 2
+    assert len(AliasLinker(names, AliasOptions(min_length=2, max_candidates=2)).candidates("Li")) == 2
+
+
+def test_short_names_count_in_capitals_and_in_scripts_that_say_more_in_a_character() -> None:
+    linker = AliasLinker(
+        [("EU", "Q458"), ("in", "Q668"), ("北京", "Q956"), ("서울", "Q8684"), ("京", "Q1"), ("I", "Q2")]
+    )
+    assert found(linker, "EU in eu 北京 서울 京 I") == [("EU", "Q458"), ("北京", "Q956"), ("서울", "Q8684")]
+    assert linker.dropped == {"too short": 3}
 
 
 def test_a_language_restricts_the_names() -> None:
@@ -278,7 +311,9 @@ def test_a_name_without_entity_or_weight_is_refused(name, field: str) -> None:
         AliasLinker([name])
 
 
-@pytest.mark.parametrize("options", [{"nil": 1.0}, {"min_length": 0}, {"marks": "some"}, {"max_entities": 0}])
+@pytest.mark.parametrize(
+    "options", [{"nil": 1.0}, {"min_length": 0}, {"marks": "some"}, {"case": "no"}, {"max_entities": 0}]
+)
 def test_impossible_options_are_refused(options) -> None:
     with pytest.raises(ValueError, match="expected"):
         AliasOptions(**options)
