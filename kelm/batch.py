@@ -75,9 +75,9 @@ class Texts(Part):
     """Where each text of the batch lies; made by `pack`. `first` holds its [CLS] or <s>."""
 
     indices: ClassVar = {"row": "row", "first": "token", "last": "token"}
-    row: Int[Tensor, text]
-    first: Int[Tensor, text]
-    last: Int[Tensor, text]
+    row: Int[Tensor, "text"]
+    first: Int[Tensor, "text"]
+    last: Int[Tensor, "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class Targets(Part):
     """The positions at which a vocabulary head runs, and the token that it shall find there."""
 
     indices: ClassVar = {"row": "row", "token": "token"}
-    row: Int[Tensor, target]
-    token: Int[Tensor, target]
-    label: Int[Tensor, target]
+    row: Int[Tensor, "target"]
+    token: Int[Tensor, "target"]
+    label: Int[Tensor, "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ class Encoded:
     """
 
     text: str
-    tokens: Int[np.ndarray, token]
+    tokens: Int[np.ndarray, "token"]
     spans: Int[np.ndarray, "token 2"]
-    words: Int[np.ndarray, token]
-    segments: Int[np.ndarray, token]
-    positions: Int[np.ndarray, token] | None = None
-    branch: Int[np.ndarray, token] | None = None
-    anchor: Int[np.ndarray, token] | None = None
+    words: Int[np.ndarray, "token"]
+    segments: Int[np.ndarray, "token"]
+    positions: Int[np.ndarray, "token"] | None = None
+    branch: Int[np.ndarray, "token"] | None = None
+    anchor: Int[np.ndarray, "token"] | None = None
     parts: Mapping[type[Part], Part] = field(default_factory=dict)
     number: int = 0
     origin: str = ""
@@ -125,7 +125,7 @@ class Encoded:
         return _find(self.parts, part, f"the text at {self.origin or self.text[:40]!r}")
 
     @property
-    def special(self) -> Bool[np.ndarray, token]:
+    def special(self) -> Bool[np.ndarray, "token"]:
         return self.words < 0
 
     def having(self, *parts: Part, **changes: Any) -> Encoded:

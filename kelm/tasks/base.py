@@ -1,6 +1,6 @@
 """What is measured: a task is an objective that can also predict and score.
 
-    Batch --encoder--> Stream --predict--> predictions --score(gold, predictions)--> Scores
+Batch --encoder--> Stream --predict--> predictions --score(gold, predictions)--> Scores
 """
 
 from __future__ import annotations
