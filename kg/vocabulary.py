@@ -65,7 +65,7 @@ class TextColumn:
 
     @cached_property
     def _views(self) -> tuple[memoryview, memoryview]:
-        return memoryview(self.blob), memoryview(self.offsets)  # ten times faster to index than arrays
+        return self.blob.data, self.offsets.data  # ten times faster to index than arrays
 
     def _bytes(self, row: int) -> bytes:
         blob, offsets = self._views

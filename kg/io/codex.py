@@ -10,7 +10,7 @@ read as well. Source: Safavi and Koutra, 2020, https://github.com/tsafavi/codex.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from kelm.errors import FormatError
-from kg.graph import GraphBuilder, KnowledgeGraph
+from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io import tsv
 from kg.io.journal import Journal
 from kg.io.source import beside, json_value, lines, required
@@ -90,8 +90,10 @@ def read(folder: str | Path, size: str = "m", *, languages: Collection[str] | No
         name: tsv.ids(path, train) if (path := beside(inner, f"{name}_negatives.txt")) else np.zeros((0, 3), np.int32)
         for name in _SPLITS[1:]
     }
+    more = [Report(str(inner / f"{name}.txt"), "tsv", lines=len(ids), triples=len(ids)) for name, ids in parts.items()]
+    whole = train.with_triples(np.concatenate((train.triples(), *parts.values())))
     return Codex(
-        graph=train.with_triples(np.concatenate((train.triples(), *parts.values()))),
+        graph=replace(whole, reports=(*train.reports, *more)),
         train=train,
         valid=train.with_triples(parts["valid"]),
         test=train.with_triples(parts["test"]),

@@ -359,6 +359,7 @@ def test_codex_has_its_splits_types_and_labels(data: Path) -> None:
     assert (len(medium.graph), medium.graph.entity_count) == (206_205, 17_050)
     assert (len(medium.valid_negatives), len(medium.test_negatives)) == (10_310, 10_311)
     graph = medium.graph
+    assert sum(report.triples for report in graph.reports) == 206_205
     assert not graph.contains(medium.test_negatives).any()
     assert graph.contains(medium.test.triples()).all()
     assert not medium.train.contains(medium.test.triples()).any()
