@@ -1,7 +1,6 @@
 # Everything sets itself up: Python >= 3.11 with venv, make and a C++ compiler are enough.
 #   make demo     the whole story on a real graph, in minutes        make test    what has to pass before a commit
-# Another interpreter: make test PYTHON=python3.12. A smaller, CPU-only torch:
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+#   make test PYTHON=python3.12    with another interpreter
 
 PYTHON ?= python3
 VENV ?= .venv

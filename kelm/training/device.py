@@ -49,7 +49,7 @@ def accelerator(precision: str) -> Accelerator:
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()  # one process may train several models, each in its own precision
     # An objective that a step leaves out, or a pooler, leaves parameters without gradients.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
     try:
         return Accelerator(mixed_precision=wanted, kwargs_handlers=[unused])
     except ValueError as error:
