@@ -96,7 +96,7 @@ class Batching:
     """How texts become batches.
 
     Attributes:
-        tokens: of one batch of one process, padding included.
+        tokens: real tokens aimed at in one batch of one process.
         room: tokens a row may hold, several texts then share one; None: one text a row.
         pool: texts among which those of similar length are looked for.
         workers: processes that read, tokenize and corrupt; 0 does it in the training process.
@@ -223,6 +223,10 @@ def check(recipe: Recipe) -> None:
         raise wrong("model", "no model is chosen", 'Set model.hf = "folder or name", or fill [model.config].')
     if recipe.model.hf is None and recipe.tokenizer.path is None:
         raise wrong("tokenizer.path", "a fresh model needs a tokenizer", "Set tokenizer.path.")
+    if recipe.evaluation.patience is not None and (recipe.evaluation.metric is None or recipe.evaluation.every is None):
+        raise wrong(
+            "evaluation.patience", "there is nothing to wait for", "Give evaluation.metric and evaluation.every."
+        )
     for key, value in (
         ("optim.rate", recipe.optim.rate),
         ("train.steps", recipe.train.steps),

@@ -1,14 +1,17 @@
-"""SIGINT and SIGTERM ask a run to stop after the step that it is in; a second one stops at once."""
+"""SIGINT and SIGTERM ask a run to stop after the step that it is in; one that comes later stops at once."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 __all__ = ["Interrupts"]
+
+SOON = 2.0  # seconds; launchers pass a Ctrl-C on that the terminal has given to all, so that it comes twice
 
 
 class Interrupts:
@@ -36,6 +39,7 @@ class Interrupts:
             if number == signal.SIGTERM:
                 os._exit(0)
             return
-        if self.received is not None:
+        if self.received is None:
+            self.received, self._first = number, time.monotonic()
+        elif time.monotonic() - self._first >= SOON:
             raise KeyboardInterrupt
-        self.received = number

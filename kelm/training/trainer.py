@@ -88,6 +88,7 @@ class Trainer:
         """Trains until the steps are done, patience is lost, the data ends or a signal comes."""
         device.seed(self.train.seed, self.accelerator.process_index)
         random_state = self._open()
+        self._called.train()
         self._iterators = {name: iter(stream) for name, stream in self.streams.items()}
         if random_state is not None:
             checkpoint.restore_random_state(random_state)
@@ -302,7 +303,6 @@ class Trainer:
         self.accelerator = device.accelerator(self.train.precision)
         if self.train.gradient_checkpointing:
             self.learner.encoder.gradient_checkpointing = True
-        self.learner.train()
         call = device.Call(self.learner)
         if self.train.compile:
             call.compile()

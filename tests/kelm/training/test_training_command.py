@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -182,6 +183,32 @@ def test_a_mistake_is_told_in_one_line_without_a_traceback(
     assert said.err.startswith("error: ")
     assert "Traceback" not in said.err
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("cut", "is damaged or does not fit its config.json"),
+        ("pickle", "pytorch_model.bin is a pickle"),
+        ("none", "holds no"),
+    ],
+)
+def test_a_model_that_cannot_be_opened_is_told(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, told: str
+) -> None:
+    shutil.copytree(home / "run" / "model", tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink()
+    if kind == "cut":
+        weights.write_bytes(whole[: len(whole) // 2])
+    if kind == "pickle":
+        torch.save({}, tmp_path / "model" / "pytorch_model.bin")
+    text = (home / "tiny.toml").read_text()
+    start, end = text.index("[model.config]"), text.index("[[objectives]]")
+    (tmp_path / "on.toml").write_text(f'{text[:start]}[model]\nhf = "{tmp_path / "model"}"\n\n{text[end:]}')
+    assert run(["train", str(tmp_path / "on.toml"), "--out", str(tmp_path / "run")]) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_a_metric_without_held_out_texts_is_told(home: Path, tmp_path: Path) -> None:

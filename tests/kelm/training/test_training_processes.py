@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from kelm.errors import CheckpointError
 from kelm.training.recipe import Training
 from kelm.training.trainer import Trainer
 from tests.kelm.training.tiny_run import Texts, learner
-from tests.kelm.training.two_processes import train
+from tests.kelm.training.tiny_text import vocabulary
+from tests.kelm.training.two_processes import train, train_words
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -23,30 +27,56 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, "-m", "tests.kelm.training.two_processes", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((folder / "world.json").read_text()) == 2
+    command = [*torchrun, "-m", "tests.kelm.training.two_processes", str(folder), str(vocabulary(folder))]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as started:
+        try:
+            _, told = started.communicate(timeout=540)  # seconds, on an idle machine 15
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+    assert started.returncode == 0, told[-3000:]
     return folder
 
 
-@pytest.mark.parametrize("rates", [False, True], ids=["all objectives", "one objective a step"])
-def test_two_processes_equal_one_with_the_doubled_batch(folder: Path, tmp_path: Path, rates: bool) -> None:
-    two = folder / f"two-{rates}"
-    train(tmp_path, rank=0, processes=1, size=8, accumulation=1, rates=rates)
-    ours = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+def assert_equal(one: Path, two: Path, lines: int) -> None:
+    ours = [json.loads(line) for line in (one / "log.jsonl").read_text().splitlines()]
     theirs = [json.loads(line) for line in (two / "log.jsonl").read_text().splitlines()]
-    assert len(ours) == len(theirs) == 8
+    assert len(ours) == len(theirs) == lines
     for our, their in zip(ours, theirs, strict=True):
         assert our["step"] == their["step"]
         if "losses" in our:
             assert their["losses"] == pytest.approx(our["losses"], abs=1e-6)
             assert their["norm"] == pytest.approx(our["norm"], abs=1e-6)
     for file in ("model.safetensors", "heads.safetensors"):
-        our, their = load_file(tmp_path / "model" / file), load_file(two / "model" / file)
+        our, their = load_file(one / "model" / file), load_file(two / "model" / file)
         assert our.keys() == their.keys()
         for name in our:
             torch.testing.assert_close(our[name], their[name], atol=1e-6, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("rates", [False, True], ids=["all objectives", "one objective a step"])
+def test_two_processes_equal_one_with_the_doubled_batch(folder: Path, tmp_path: Path, rates: bool) -> None:
+    train(tmp_path, rank=0, processes=1, size=8, accumulation=1, rates=rates)
+    assert_equal(tmp_path, folder / f"two-{rates}", lines=8)
+
+
+def test_two_processes_hide_the_same_words_as_one(folder: Path, tmp_path: Path) -> None:
+    train_words(tmp_path, folder / "vocab.txt", rank=0, processes=1, size=8, accumulation=1)
+    assert_equal(tmp_path, folder / "two-words", lines=10)
+
+
+def test_a_signal_to_one_process_stops_both_and_both_resume(folder: Path) -> None:
+    first, second = (json.loads((folder / f"told-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == [2, "signal", None, 4]  # 2 processes; batches 7 and 8 of the fourth step
+    assert second == [2, "signal", signal.SIGTERM, 4]
+    for file in (
+        "model/model.safetensors",
+        "model/heads.safetensors",
+        "checkpoints/step-00000006/optimizer.safetensors",
+    ):
+        assert (folder / "two-stopped" / file).read_bytes() == (folder / "two-False" / file).read_bytes()
 
 
 def test_a_run_resumes_with_as_many_processes_as_before(folder: Path) -> None:

@@ -139,6 +139,7 @@ def test_a_wrong_recipe_names_file_line_key_and_remedy(
         ("objectives.mml.weight=1", 'has no single item "mml". Did you mean "mlm"?'),
         ("objectives.7.weight=1", 'has no single item "7"'),
         ("objectives=3", "field objectives: expected"),
+        ("evaluation.patience=3", "field evaluation.patience: there is nothing to wait for"),
     ],
 )
 def test_a_wrong_override_is_told(override: str, told: str) -> None:
