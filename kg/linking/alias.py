@@ -10,9 +10,11 @@ checked afterwards; where such a match falls, the place it covered is searched a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -131,8 +133,9 @@ class AliasLinker:
             return found
         start, end = page.folded.start[places[:, 1]], page.folded.end[places[:, 2] - 1]
         number = page.number(start)
-        start, end = start - page.begins[number], end - page.begins[number]
-        plain, exact, lowered = meanings.plain, meanings.exact, page.lowered.tolist()
+        begins = np.array(page.begins)[number]
+        start, end = start - begins, end - begins
+        plain, exact, lowered = meanings.plain, meanings.exact, page.lowered
         rows = zip(places[:, 0].tolist(), number.tolist(), start.tolist(), end.tolist(), strict=True)
         for name, at, first, last in rows:
             surface = texts[at][first:last]
@@ -166,7 +169,7 @@ class AliasLinker:
         more: list[Place] = []
         for match in doubtful.tolist():
             number, first, last = places[match].tolist()
-            if not kept[match] or self._counts(page, (number, first, last), meanings):
+            if not kept[match] or (number in meanings.exact and self._counts(page, (number, first, last), meanings)):
                 continue
             free = first  # up to here it is settled
             while True:
@@ -184,19 +187,16 @@ class AliasLinker:
     def _search(self, page: _Page, first: int, last: int, meanings: Meanings, found: list[Place]) -> int:
         """Adds the names that start at folded characters [first, last), and returns the end of the last one."""
         settled = first
-        while first < last:
-            place = self._longest(page, first, meanings)
-            if place is None:
-                first += 1
-            else:
+        possible = page.folded.starts[first:last] & page.whole[first:last]
+        for start in (first + np.flatnonzero(possible)).tolist():
+            place = self._longest(page, start, meanings) if start >= settled else None
+            if place is not None:
                 found.append(place)
-                settled = first = place[2]
+                settled = place[2]
         return settled
 
     def _longest(self, page: _Page, first: int, meanings: Meanings) -> Place | None:
-        """Returns the longest name that counts and starts at folded character `first`."""
-        if not (page.folded.starts[first] and page.whole[first]):
-            return None
+        """Returns the longest name that counts and starts at folded character `first`, where a name may start."""
         marked, start = page.marked, int(page.place[first]) - 1
         end = marked.find(END, start) + 1
         bound = start + self._reach.get(marked[start:end], 0)
@@ -217,8 +217,10 @@ class AliasLinker:
         number, first, last = place
         if not (page.whole[first] and page.whole[last]):
             return False
-        small = bool(page.small(np.array([place]))[0])
-        return bool(meanings.of(number, page.surface(first, last), small=small))
+        start, end = int(page.folded.start[first]), int(page.folded.end[last - 1])
+        surface = page.text[start:end]
+        small = surface.islower() and not page.lowered[bisect_right(page.begins, start) - 1]
+        return bool(meanings.of(number, surface, small=small))
 
     @cached_property
     def _automaton(self) -> ahocorasick_rs.AhoCorasick:
@@ -239,10 +241,8 @@ class AliasLinker:
             reach[opening] = max(reach.get(opening, 0), len(folded))
         return reach
 
-    def __reduce__(
-        self,
-    ) -> tuple[type[Self], tuple[NameTable]]:  # the automaton stays behind when a data worker gets a copy
-        return type(self), (self.names,)
+    def __reduce__(self) -> tuple[type[Self], tuple[NameTable]]:
+        return type(self), (self.names,)  # the automaton stays behind when a data worker gets a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +257,8 @@ class _Page:
     """
 
     text: str
-    begins: Int[np.ndarray, "text"]
-    lowered: Bool[np.ndarray, "text"]
+    begins: list[int]
+    lowered: list[bool]
     folded: Folded
     marked: str
     place: Int[np.ndarray, "character"]
@@ -271,25 +271,21 @@ class _Page:
         marked, place = folded.marked()
         whole = np.ones(len(folded.codes) + 1, dtype=bool)
         whole[1:-1] = folded.start[1:] != folded.start[:-1]
-        begins = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])])
-        lowered = np.fromiter(map(str.islower, texts), dtype=bool, count=len(texts))
+        begins = list(accumulate((len(text) + 1 for text in texts[:-1]), initial=0))
+        lowered = list(map(str.islower, texts))
         return cls(text, begins, lowered, folded, marked, place, whole)
 
     def number(self, start: Int[np.ndarray, "match"]) -> Int[np.ndarray, "match"]:
         """Returns the numbers of the texts that characters of the page are in."""
-        number: np.ndarray = np.searchsorted(self.begins, start, side="right") - 1
-        return number
-
-    def surface(self, first: int, last: int) -> str:
-        """Returns the characters behind folded characters [first, last)."""
-        return self.text[self.folded.start[first] : self.folded.end[last - 1]]
+        return np.searchsorted(self.begins, start, side="right") - 1
 
     def small(self, places: Int[np.ndarray, "match 3"]) -> Bool[np.ndarray, "match"]:
         """Returns which matches have small letters only, in a text that has capitals."""
         start, end = self.folded.start[places[:, 1]], self.folded.end[places[:, 2] - 1]
         spans = zip(start.tolist(), end.tolist(), strict=True)
         islower = np.fromiter((self.text[first:last].islower() for first, last in spans), bool, len(places))
-        return islower & ~self.lowered[self.number(start)]
+        small: np.ndarray = islower & ~np.array(self.lowered)[self.number(start)]
+        return small
 
 
 def _portions(texts: Sequence[str]) -> Iterator[Sequence[str]]:

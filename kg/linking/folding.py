@@ -88,13 +88,13 @@ class Folded:
         A name is written the same way, so that an automaton over marked names finds them at boundaries only. Two
         neighbors have a mark each: "\\1北\\2\\1京\\2".
         """
-        ended, started = np.cumsum(self.ends), np.cumsum(self.starts)
-        place = np.arange(len(self.codes)) + ended[:-1] + started[:-1]
-        out = np.empty(len(self.codes) + int(ended[-1]) + int(started[-1]), dtype=np.uint32)
+        marks = self.starts[:-1].astype(np.uint8) + self.ends[:-1]
+        place = np.cumsum(marks + 1, dtype=np.int64) - 1
+        last = int(place[-1]) + 1 if len(place) else 0
+        out = np.full(last + int(self.ends[-1]), ord(START), dtype=np.uint32)  # whatever nothing else is written over
         out[place] = self.codes
-        boundary = np.arange(len(self.starts)) + ended + started
-        out[boundary[self.ends] - 1 - self.starts[self.ends]] = ord(END)
-        out[boundary[self.starts] - 1] = ord(START)
+        out[place[self.ends[:-1]] - 1 - self.starts[:-1][self.ends[:-1]]] = ord(END)
+        out[last:] = ord(END)
         return _text(out), place
 
 
@@ -112,11 +112,11 @@ def fold(text: str, *, marks: str = "keep") -> Folded:
     table, flags = _tables(marks)
     read = _codes(text)
     flag, codes = flags[read], table[read]
-    start = np.arange(len(read))
-    end = start + 1
     if (flag & (_GONE | _EXTENDS | _GROWS)).any() or ((flag[1:] & flag[:-1]) & _SPACE).any():
         codes, start, end = _rewrite(text, codes, flag, marks)
-    return Folded(codes, start, end, *_boundaries(codes, flags[codes], flag[start], flag[end - 1]))
+        return Folded(codes, start, end, *_boundaries(flags[codes], flag[start], flag[end - 1]))
+    place = np.arange(len(read) + 1)
+    return Folded(codes, place[:-1], place[1:], *_boundaries(flags[codes], flag, flag))
 
 
 def is_dense(text: str) -> bool:
@@ -191,7 +191,6 @@ def _droppable(mark: str) -> bool:
 
 
 def _boundaries(
-    codes: UInt32[np.ndarray, "character"],
     kind: UInt8[np.ndarray, "character"],
     first: UInt8[np.ndarray, "character"],
     last: UInt8[np.ndarray, "character"],
@@ -201,14 +200,14 @@ def _boundaries(
     Stickiness is asked of the folded characters (`kind`) and of the first and last character that each came from: "™"
     folds to letters but does not stick to the word before it. Nothing starts before or ends after a space.
     """
-    starts, ends = np.ones(len(codes) + 1, dtype=bool), np.ones(len(codes) + 1, dtype=bool)
+    starts, ends = np.ones(len(kind) + 1, dtype=bool), np.ones(len(kind) + 1, dtype=bool)
     starts[-1] = ends[0] = False
-    if not len(codes):
+    if not len(kind):
         return starts, ends
     sticks = (kind[:-1] & last[:-1] & kind[1:] & first[1:] & _JOINS) > 0
     mark = ((kind[1:] & _MARK) > 0) & ((kind[:-1] & _WALL) == 0)
-    particle = (kind[:-1] & kind[1:] & _HANGUL) > 0
     starts[1:-1] = ~(sticks | mark)
+    particle = (kind[:-1] & kind[1:] & _HANGUL) > 0
     ends[1:-1] = ~((sticks & ~particle) | mark)
     space = (kind & (_SPACE | _WALL)) > 0
     starts[:-1] &= ~space
@@ -284,4 +283,4 @@ def _codes(text: str) -> UInt32[np.ndarray, "character"]:
 
 
 def _text(codes: UInt32[np.ndarray, "character"]) -> str:
-    return codes.astype("<u4").tobytes().decode("utf-32-le")
+    return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le")
