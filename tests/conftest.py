@@ -9,6 +9,7 @@ import pytest
 
 from tests import shapes
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network: a misspelled name fails at once
 shapes.install()  # before the first import of kelm
 
 

@@ -225,10 +225,16 @@ class Encoder(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *arguments: Any, **options: Any) -> Any:
-        """Opens a kelm folder (see `save_pretrained`); `AutoModel.from_pretrained` comes here too."""
-        opened = super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
-        model = opened[0] if isinstance(opened, tuple) else opened
+        """Opens a kelm folder (see `save_pretrained`); `AutoModel.from_pretrained` comes here too.
+
+        Raises:
+            CheckpointError: it is no folder and no name on the Hub, or its weights are missing or damaged.
+            UnsafeFile: the weights are pickled.
+        """
         folder = hub.folder(pretrained_model_name_or_path)
+        hub.weight_files(folder)  # before HF opens whatever it finds
+        opened = super().from_pretrained(folder, *arguments, **options)
+        model = opened[0] if isinstance(opened, tuple) else opened
         for extension in model._extensions():
             extension.restore(folder)
         return opened

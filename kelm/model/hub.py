@@ -20,7 +20,7 @@ from kelm.errors import CannotExport, CheckpointError, UnsafeFile
 from kelm.model.config import FAMILIES, EncoderConfig
 from kelm.typing import Tensor
 
-__all__ = ["Source", "check", "folder", "head_weights", "read", "read_weights", "write"]
+__all__ = ["Source", "check", "folder", "head_weights", "read", "read_weights", "weight_files", "write"]
 
 SHARED_FIELDS = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
@@ -80,17 +80,18 @@ def folder(name_or_path: str | Path) -> Path:
         ) from error
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Returns the tensors of one safetensors file, or of all that an index names.
+def weight_files(path: Path) -> list[Path]:
+    """Returns the safetensors file of a folder, or all that its index names; each can be opened.
 
     Raises:
         CheckpointError: missing or damaged.  UnsafeFile: only a pickle is there.
     """
     single, index = path / "model.safetensors", path / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = [path / name for name in sorted(set(named))]
     elif single.is_file():
-        names = [single.name]
+        files = [single]
     else:
         pickles = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(kind))
         if pickles:
@@ -99,16 +100,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 'it where you trust it: AutoModel.from_pretrained("...").save_pretrained("...").'
             )
         raise CheckpointError(f"{path} holds no model.safetensors. Give the folder that save_pretrained wrote.")
-    weights: dict[str, Tensor] = {}
-    for name in names:
-        try:
-            with safe_open(path / name, framework="pt") as file:
-                weights.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  # not a mapping
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{path / name} is damaged or cut short ({error}). Fetch or write it again."
-            ) from error
-    return weights
+    for file in files:
+        _tensors(file, names=())
+    return files
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Returns the tensors of all `weight_files`."""
+    return {name: tensor for file in weight_files(path) for name, tensor in _tensors(file).items()}
+
+
+def _tensors(file: Path, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {key: opened.get_tensor(key) for key in (opened.keys() if names is None else names)}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged or cut ({error}). Fetch or write it again.") from error
 
 
 def read(name_or_path: str | Path) -> Source:

@@ -257,6 +257,22 @@ def test_a_damaged_checkpoint_is_refused_by_name(
         Encoder.from_hf(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "error", "told"),
+    [
+        (_cut_in_half, CheckpointError, "model.safetensors is damaged or cut"),
+        (_as_a_pickle, UnsafeFile, "pytorch_model.bin is a pickle"),
+    ],
+)
+def test_our_own_folders_are_as_well(
+    damage: Callable[[Path], None], error: type[Exception], told: str, tmp_path: Path
+) -> None:
+    Encoder(EncoderConfig(**_tiny())).save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(error, match=told):
+        AutoModel.from_pretrained(tmp_path)
+
+
 def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is no folder here"):
         Encoder.from_hf(tmp_path / "nowhere" / "deep")
