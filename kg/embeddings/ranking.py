@@ -149,9 +149,7 @@ def _rank_side(
     block = np.empty((size, scorer.entity_count), np.float32)
     better, tied = np.zeros((2, len(triples)), np.int64)
     candidates = np.full(len(triples), scorer.entity_count, np.int64)
-    excluded = None
-    if known is not None:
-        excluded = Answers.of(known, side, entity_count=scorer.entity_count, relation_count=scorer.relation_count)
+    excluded = None if known is None else _answers(known, asked, scorer)
     for start in range(0, len(asked.keys), size):
         questions = slice(start, min(start + size, len(asked.keys)))
         rows = block[: questions.stop - start]
@@ -169,6 +167,15 @@ def _rank_side(
     if excluded is None:
         tied -= 1  # the true answer is among its own ties
     return SideRanks(better, tied, candidates)
+
+
+def _answers(known: Int64[np.ndarray, "known 3"], asked: _Side, scorer: Scorer) -> Answers:
+    """Returns the known answers to the questions that are asked; sorting those of all others would take longest."""
+    counts = scorer.entity_count, scorer.relation_count
+    keys = question_keys(known, asked.side, counts[1])
+    sentinel = np.append(asked.keys, -1)  # where a key behind the last one looks
+    relevant = known[sentinel[np.searchsorted(asked.keys, keys)] == keys]
+    return Answers.of(relevant, asked.side, entity_count=counts[0], relation_count=counts[1])
 
 
 @dataclass(slots=True, eq=False)
