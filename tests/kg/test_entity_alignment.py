@@ -107,5 +107,5 @@ def test_a_batch_without_any_linked_mention_has_a_loss_of_zero() -> None:
     ]
     batch = made.collate(texts, 0)
     losses = made.loss(batch, encoder.encode(batch))  # type: ignore[attr-defined]
-    assert float(losses["entity_alignment"]) == 0.0
+    assert losses["entity_alignment"].item() == 0.0
     losses["entity_alignment"].backward()
