@@ -163,7 +163,7 @@ def table(ids: Iterable[int], size: int) -> Bool[np.ndarray, "token"]:
 _INSIDE, _MARKED, _SPACELESS, _MARK = range(4)
 
 
-def begins_of(pieces: Iterable[tuple[str, int]], size: int) -> Int[np.ndarray, token]:
+def begins_of(pieces: Iterable[tuple[str, int]], size: int) -> Int[np.ndarray, "token"]:
     """Returns for each token 1 where a word begins with it ("▁a"), 2 in a script without spaces, 3 for "▁" alone.
 
     >>> begins_of([("▁the", 0), ("m", 1), ("日本", 2)], 3).tolist()
@@ -176,7 +176,7 @@ def begins_of(pieces: Iterable[tuple[str, int]], size: int) -> Int[np.ndarray, t
     return codes
 
 
-def begun(codes: Int[np.ndarray, token]) -> Bool[np.ndarray, token]:
+def begun(codes: Int[np.ndarray, "token"]) -> Bool[np.ndarray, "token"]:
     """Returns whether a word begins at each token, given the codes of `begins_of`.
 
     A piece of a script without spaces is a word, so another begins after it; a "▁" alone belongs to what follows.

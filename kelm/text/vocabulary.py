@@ -180,6 +180,7 @@ def _word_pieces(texts: _Counted, size: int, lower: bool, coverage: float, sampl
 def _merges(words: Iterable[str], texts: _Counted, size: int, coverage: float, sample: int) -> list[str]:
     """Returns the pieces that BPE learns, in its order, as word pieces: ``un``, ``##able``."""
     learned = _sentence_piece(words, texts, size, "bpe", coverage, False, False, sample, exact=False)
-    own = [learned.piece(id) for id in range(learned.vocabulary_size) if id not in learned.special]
+    made = (learned.piece(id) for id in range(learned.vocabulary_size) if id not in learned.special)
+    own = [piece for piece in made if piece not in _SPARE]
     marked = [piece.removeprefix("▁") if piece.startswith("▁") else f"##{piece}" for piece in own]
     return [piece for piece in marked if piece.removeprefix("##")]

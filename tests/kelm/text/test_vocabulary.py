@@ -59,6 +59,13 @@ def test_an_impossible_size_is_explained(texts: list[str], size: int, kind: voca
         vocabulary.train(texts, size, kind, coverage=1.0)
 
 
+def test_a_handful_of_sentences_is_enough_for_word_pieces() -> None:
+    texts = ["the quick brown fox jumps over the lazy dog", "lazy"]
+    tokenizer = vocabulary.train(texts, 70, "wordpiece", coverage=1.0)
+    assert [tokenizer.decode(encoded.tokens) for encoded in tokenizer.encode(texts)] == texts
+    assert not any(tokenizer.piece(id).startswith("##[") for id in range(70))
+
+
 def test_an_unknown_kind_lists_the_known() -> None:
     with pytest.raises(KelmError, match="Known: bpe, unigram, wordpiece"):
         vocabulary.train(SENTENCES, 100, "words")  # type: ignore[arg-type]

@@ -1,0 +1,220 @@
+"""A whole training step of masked language modelling against Hugging Face's model, collator and batching.
+
+    ours   texts -> BatchStream (bucketed) -> mask, pack -> encoder -> head at targets -> backward, AdamW
+    peer   texts -> random | grouped by length -> padding collator -> ForMaskedLM, logits everywhere -> backward, AdamW
+
+Both sides read the same texts once a run, make batches of as many sentences in the mean, and have the same shape,
+dropout and fused AdamW. Tokenizing is done before; masking and padding are in the measured time on both sides. The
+value is real tokens (special ones included, padding not) a second.
+
+Texts: sentences of 100 English Wikipedia articles where the data folder (KELM_DATA) is set, else random tokens with
+log-normal lengths of the same mean and deviation. The 250k vocabulary spreads the same tokens over more rows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.measure import Row, compare
+from kelm.batch import Encoded
+from kelm.data.corpus import InMemory
+from kelm.data.stream import BatchStream
+from kelm.model import Encoder, EncoderConfig
+from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.text.tokenizer import HuggingFace
+from kelm.training.learner import Learner
+
+__all__ = ["NAMES", "rows"]
+
+NAMES = ("mlm-step-32k", "mlm-step-250k")
+THREADS, LONGEST = 2, 128
+LOG_MEAN, LOG_DEVIATION = 3.44, 0.62  # of the Wikipedia sentences' lengths in tokens, special ones included
+PAD, UNK, CLS, SEP, MASK = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is measured: the vocabulary, sentences a run, sentences a batch."""
+
+    vocabulary: int
+    sentences: int
+    batch: int
+
+
+SIZES = {"mlm-step-32k": Size(30_522, 1024, 32), "mlm-step-250k": Size(250_002, 128, 16)}
+SHAPE: dict[str, Any] = {
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
+
+
+def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
+    """Returns two rows a vocabulary: against random batches and against grouping by length."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        return [row for known in NAMES if name in (None, known) for row in _rows(known, quick)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rows(name: str, quick: bool) -> list[Row]:
+    size = SIZES[name] if not quick else Size(2_000, 64, 16)
+    tokens, origin = _sentences(size)
+    tokenizer = _tokenizer(size.vocabulary)
+    ours = _ours(tokens, size, tokenizer)
+    model = "BertForMaskedLM" if name == "mlm-step-32k" else "XLMRobertaForMaskedLM"
+    found = []
+    for batching, order in (("random batches", _random(size)), ("grouped by length", _grouped(tokens, size))):
+        peer = _peer(model, tokens, order, size, tokenizer)
+        compared = compare(ours, peer, repeats=2 if quick else 5, memory=not quick)
+        mean = sum(map(len, tokens)) / len(tokens)
+        setting = (
+            f"{batching}; {size.batch} sentences a batch, mean {mean:.1f} tokens, {origin}; "
+            f"4 layers x 256, vocabulary {size.vocabulary}, {THREADS} threads"
+        )
+        found.append(compared.row(name, f"transformers {model}, {batching}", unit="real tokens/s", setting=setting))
+    return found
+
+
+def _sentences(size: Size) -> tuple[list[np.ndarray], str]:
+    """Returns the tokens of each sentence, special ones included, and where they are from."""
+    random = np.random.default_rng(0)
+    spread = (size.vocabulary - 5) // 30_000
+    folder = os.environ.get("KELM_DATA")
+    path = Path(folder or "") / "linked_text" / "ernie_wiki_sample" / "docs.jsonl.gz"
+    if folder and path.is_file():
+        known: dict[str, int] = {}
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            texts = [sentence["tokens"] for line in file for sentence in json.loads(line)["sents"]]
+        numbered = [np.array([known.setdefault(piece, len(known)) for piece in text]) for text in texts if text]
+        chosen = [numbered[place] for place in random.permutation(len(numbered))[: size.sentences]]
+        origin = "Wikipedia sentences"
+    else:
+        lengths = np.exp(random.normal(LOG_MEAN, LOG_DEVIATION, size.sentences)).astype(int).clip(3, None) - 2
+        chosen = [np.minimum(random.zipf(1.3, length), 30_000) - 1 for length in lengths]
+        origin = "log-normal lengths"
+    rows_of = [5 + (text % 30_000) * max(spread, 1) % (size.vocabulary - 5) for text in chosen]
+    return [np.array([CLS, *row[: LONGEST - 2], SEP]) for row in rows_of], origin
+
+
+def _tokenizer(vocabulary: int) -> HuggingFace:
+    from tokenizers import Tokenizer, models, processors
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = {word: id for id, word in enumerate([*specials, *(f"w{id}" for id in range(5, vocabulary))])}
+    backend = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    backend.post_processor = processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
+    named = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    return HuggingFace(
+        PreTrainedTokenizerFast(tokenizer_object=backend, **{f"{kind}_token": word for kind, word in named.items()})
+    )
+
+
+def _trained(model: nn.Module) -> Callable[[torch.Tensor], None]:
+    """Returns what is left of a step once the loss is known."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    model.train()
+
+    def step(loss: torch.Tensor) -> None:
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _ours(tokens: list[np.ndarray], size: Size, tokenizer: HuggingFace) -> Callable[[], float]:
+    torch.manual_seed(0)
+    config = EncoderConfig(vocab_size=size.vocabulary, max_position_embeddings=LONGEST, pooler=False, **SHAPE)
+    mlm = MaskedLanguageModel(config, tokenizer=tokenizer)
+    learner = Learner(Encoder(config), [mlm])
+    step = _trained(learner)
+    mean = sum(map(len, tokens)) / len(tokens)
+    texts = InMemory([_encoded(text) for text in tokens])
+    stream = BatchStream(texts, mlm.collate, tokens=round(size.batch * mean), pool=2 * len(tokens), passes=1)
+
+    def run() -> float:
+        count = 0
+        for batch in stream:
+            step(learner(batch)["mlm"] / batch.units["mlm"])
+            count += int(batch.real.sum())
+        return count
+
+    return run
+
+
+def _encoded(tokens: np.ndarray) -> Encoded:
+    words = np.arange(len(tokens)) - 1
+    words[-1] = -1
+    return Encoded("", tokens, np.full((len(tokens), 2), -1), words, np.zeros_like(tokens))
+
+
+def _random(size: Size) -> Callable[[], Iterator[Sequence[int]]]:
+    """Hugging Face's default: batches of random texts."""
+    random = np.random.default_rng(1)
+    return lambda: iter(random.permutation(size.sentences).reshape(-1, size.batch).tolist())
+
+
+def _grouped(tokens: list[np.ndarray], size: Size) -> Callable[[], Iterator[Sequence[int]]]:
+    """Hugging Face's grouping by length: sorted within 50 batches."""
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    sampler = LengthGroupedSampler(
+        size.batch, lengths=[len(text) for text in tokens], generator=torch.Generator().manual_seed(1)
+    )
+
+    def batches() -> Iterator[Sequence[int]]:
+        order = list(sampler)
+        return (order[start : start + size.batch] for start in range(0, len(order), size.batch))
+
+    return batches
+
+
+def _peer(
+    name: str,
+    tokens: list[np.ndarray],
+    order: Callable[[], Iterator[Sequence[int]]],
+    size: Size,
+    tokenizer: HuggingFace,
+) -> Callable[[], float]:
+    import transformers
+
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {**SHAPE, "vocab_size": size.vocabulary, "pad_token_id": PAD}
+    positions = LONGEST if name.startswith("Bert") else LONGEST + PAD + 1
+    config = transformers.BertConfig if name.startswith("Bert") else transformers.XLMRobertaConfig
+    model = getattr(transformers, name)(config(max_position_embeddings=positions, **shape))
+    step = _trained(model)
+    collate = transformers.DataCollatorForLanguageModeling(tokenizer.tokenizer, mlm_probability=0.15)
+    examples = [
+        {
+            "input_ids": text.tolist(),
+            "attention_mask": [1] * len(text),
+            "special_tokens_mask": [1, *[0] * (len(text) - 2), 1],
+        }
+        for text in tokens
+    ]
+
+    def run() -> float:
+        count = 0
+        for batch in order():
+            inputs = collate([examples[text] for text in batch])
+            count += int(inputs["attention_mask"].sum())
+            step(model(**inputs).loss)
+        return count
+
+    return run

@@ -1,0 +1,144 @@
+"""Texts become tokens: a corpus of `Text` read by a tokenizer is a corpus of `Encoded`.
+
+    Text --tokenize, in chunks--> Encoded --enrich--> Encoded        a long text: cut | split into windows | refused
+
+What the source says about a text (a label, the place of a mention) is turned into parts by `attach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from kelm.batch import Encoded
+from kelm.data.corpus import Corpus, Cursor, Shard, Text, digest
+from kelm.errors import KelmError, TextTooLong
+from kelm.text.assembly import Template
+from kelm.text.tokenizer import Tokenizer
+
+__all__ = ["Attach", "Enrich", "Long", "Reader", "windows"]
+
+Enrich = Callable[[Encoded], Encoded]
+Attach = Callable[[Encoded, Text], Encoded]
+Long = Literal["cut", "split", "refuse"]
+_WINDOWS = 40  # bits: a window's number is its text's, plus its place among the text's windows shifted by this
+
+
+class Reader(Corpus[Encoded]):
+    """Reads a corpus with a tokenizer.
+
+    A text without a single real token gives nothing. The number of an encoded text is its text's, so randomness drawn
+    by it does not depend on the shard; later windows of a split text have numbers of their own.
+
+    Args:
+        length: tokens that a text may have, special ones included; at most what the model has positions for.
+        enrich: changes to each encoded text, in this order.
+        attach: makes parts of what the source says (`Text.fields`); comes before `enrich`.
+        long: what happens to a longer text: it is cut, split into windows at word borders, or refused.
+        chunk: texts that are tokenized together; the result does not depend on it.
+
+    Raises:
+        TextTooLong: when read, with ``long="refuse"``, or with ``long="split"`` for a pair.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus[Text],
+        tokenizer: Tokenizer,
+        length: int,
+        enrich: Sequence[Enrich] = (),
+        *,
+        attach: Attach | None = None,
+        long: Long = "cut",
+        chunk: int = 256,
+    ) -> None:
+        if long not in get_args(Long):
+            raise KelmError(f'Reader: long="{long}" is not one of {", ".join(get_args(Long))}.')
+        self.corpus, self.tokenizer, self.length = corpus, tokenizer, length
+        self.enrich, self.attach, self.long, self.chunk = tuple(enrich), attach, long, chunk
+
+    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Encoded, Cursor]]:  # noqa: B008
+        before, skip = (None, 0) if start is None else (start["text"], start["windows"])
+        source = self.corpus.stream(shard, before)
+        while chunk := list(islice(source, self.chunk)):
+            for (text, after), encoded in zip(chunk, self._read([text for text, _ in chunk]), strict=True):
+                for place in range(skip, len(encoded)):
+                    last = place + 1 == len(encoded)
+                    cursor = {"text": after if last else before, "windows": 0 if last else place + 1}
+                    yield self._enriched(encoded[place], text, place), cursor
+                before, skip = after, 0
+
+    def _enriched(self, encoded: Encoded, text: Text, place: int) -> Encoded:
+        encoded = encoded.having(number=text.number + (place << _WINDOWS), origin=text.origin)
+        if self.attach is not None:
+            encoded = self.attach(encoded, text)
+        for change in self.enrich:
+            encoded = change(encoded)
+        return encoded
+
+    def _read(self, texts: list[Text]) -> Iterator[list[Encoded]]:
+        """Yields the windows of each text, one in most cases; none if it is blank."""
+        length = self.length if self.long == "cut" else None
+        singles = [text.text for text in texts if text.pair is None]
+        pairs = [(text.text, text.pair) for text in texts if text.pair is not None]
+        single = iter(self.tokenizer.encode(singles, length=length))
+        both = iter(self.tokenizer.encode([first for first, _ in pairs], [pair for _, pair in pairs], length=length))
+        for text in texts:
+            encoded = next(single if text.pair is None else both)
+            if not (encoded.words >= 0).any():
+                yield []
+            elif len(encoded) <= self.length:
+                yield [encoded]
+            else:
+                yield self._divided(encoded, text)
+
+    def _divided(self, encoded: Encoded, text: Text) -> list[Encoded]:
+        if self.long == "refuse" or text.pair is not None:
+            way = 'long="cut"' if text.pair is not None else 'long="cut" or long="split"'
+            raise TextTooLong(
+                f"{text.origin}: {len(encoded)} tokens, and the model reads {self.length}. "
+                f"Shorten the text, or give the reader {way}."
+            )
+        return windows(encoded, self.length, self.tokenizer.template)
+
+    def fingerprint(self) -> str:
+        changes = [_named(change) for change in (self.attach, *self.enrich) if change is not None]
+        return digest(self.corpus.fingerprint(), self.tokenizer.fingerprint(), self.length, self.long, changes)
+
+
+def _named(change: Any) -> str:
+    """Returns what tells an enricher from another: its own fingerprint if it has one, else its name."""
+    if callable(getattr(change, "fingerprint", None)):
+        return str(change.fingerprint())
+    named = change if hasattr(change, "__qualname__") else type(change)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def windows(encoded: Encoded, length: int, template: Template) -> list[Encoded]:
+    """Returns a long text as texts of at most `length` tokens, each between special tokens, divided between words.
+
+    A word that is longer than a window is divided too. Spans count in the whole text.
+
+    >>> text = Encoded("a b c", *map(np.array, ([0, 5, 6, 7, 1], [[-1, -1], [0, 1], [2, 3], [4, 5], [-1, -1]],
+    ...                                         [-1, 0, 1, 2, -1], [0, 0, 0, 0, 0])))
+    >>> [part.tokens.tolist() for part in windows(text, 4, Template((0,), (1,), (1,)))]
+    [[0, 5, 6, 1], [0, 7, 1]]
+    """
+    first, end = len(template.before), len(encoded) - len(template.after)
+    room = length - template.specials(pair=False)
+    around = np.arange(first), np.arange(end, len(encoded))
+    parts = []
+    while first < end:
+        stop = min(first + room, end)
+        border = stop
+        while stop < end and border > first and encoded.words[border] == encoded.words[border - 1] >= 0:
+            border -= 1
+        stop = border if border > first else stop
+        chosen = np.concatenate([around[0], np.arange(first, stop), around[1]])
+        columns = {name: getattr(encoded, name)[chosen] for name in ("tokens", "spans", "words", "segments")}
+        parts.append(Encoded(encoded.text, **columns))
+        first = stop
+    return parts

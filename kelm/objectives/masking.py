@@ -1,0 +1,159 @@
+"""Which tokens a masked language model has to guess, and what it sees in their place.
+
+    tokens   the   un ##aff ##able   man   ran          15 % are targets; of these
+    word     the  [MASK][MASK][MASK] man   ran          80 % are seen as [MASK], 10 % as another token, 10 % as they are
+
+Kinds: single tokens (Devlin et al., 2019, section 3.1), whole words (the same authors' later code), spans of whole
+words, whose length is geometric (Joshi et al., 2020, SpanBERT, section 3.1; there a span shares one fate).
+Masking is dynamic: every pass draws anew (Liu et al., 2019).
+Differs from the papers: the number of targets is rate x tokens, rounded at random so that the mean is exact, and at
+least one; special tokens are neither targets nor replacements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+
+from kelm.batch import Encoded
+from kelm.errors import KelmError
+from kelm.typing import Bool, Int
+
+__all__ = ["Kind", "Masking"]
+
+Kind = Literal["token", "word", "span"]
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """How texts are masked.
+
+    Attributes:
+        mask: id of the mask token.
+        vocabulary: number of tokens, from which replacements are drawn.
+        special: ids that are neither targets nor replacements, ascending.
+        rate: share of the maskable tokens that become targets.
+        kind: what is chosen: single tokens, whole words or spans of whole words.
+        mask_share, random_share: of the targets, seen as the mask and as a random token; the rest as they are.
+        stop: probability that a span ends after a word (the geometric distribution's p); SpanBERT's .2.
+        longest: words of a span at most; SpanBERT's 10.
+    """
+
+    mask: int
+    vocabulary: int
+    special: tuple[int, ...]
+    rate: float = 0.15
+    kind: Kind = "token"
+    mask_share: float = 0.8
+    random_share: float = 0.1
+    stop: float = 0.2
+    longest: int = 10
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise KelmError(f'Masking: kind "{self.kind}" is not one of {", ".join(get_args(Kind))}.')
+        if not 0 < self.rate <= 1:
+            raise KelmError(f"Masking: rate is {self.rate}; it must be above 0 and at most 1.")
+        if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
+            raise KelmError(
+                f"Masking: mask_share {self.mask_share} and random_share {self.random_share} must be shares of a whole."
+            )
+        if not 0 < self.stop <= 1 or self.longest < 1:
+            raise KelmError(
+                f"Masking: stop {self.stop} must be above 0 and at most 1, longest {self.longest} positive."
+            )
+        if list(self.special) != sorted(set(self.special)) or len(self.special) >= self.vocabulary:
+            raise KelmError("Masking: special ids must ascend, and leave other tokens.")
+
+    def __call__(
+        self, text: Encoded, random: np.random.Generator
+    ) -> tuple[Int[np.ndarray, "token"], Int[np.ndarray, "target"]]:
+        """Returns the tokens as the model sees them, and the places of the targets, ascending."""
+        maskable = ((text.words >= 0) & _ordinary(self.special, self.vocabulary)[text.tokens]).nonzero()[0]
+        if not len(maskable):
+            return text.tokens, maskable
+        budget = max(1, int(len(maskable) * self.rate + random.random()))
+        units = self._units(text, maskable, budget, random)
+        together = np.concatenate(units) if len(units) > 1 else units[0]
+        targets = np.sort(together)
+        if self.kind == "span":  # one fate a span
+            fates = np.repeat(random.random(len(units)), [len(unit) for unit in units])
+            fates = fates[np.argsort(together)]
+        else:
+            fates = random.random(len(targets))
+        seen = text.tokens.copy()
+        seen[targets[fates < self.mask_share]] = self.mask
+        replaced = targets[(fates >= self.mask_share) & (fates < self.mask_share + self.random_share)]
+        if len(replaced):
+            seen[replaced] = self._others(len(replaced), random)
+        return seen, targets
+
+    def _units(
+        self, text: Encoded, maskable: Int[np.ndarray, "maskable"], budget: int, random: np.random.Generator
+    ) -> list[Int[np.ndarray, "unit"]]:
+        """Returns the places to be masked together, at most `budget` in all (but at least one unit)."""
+        if self.kind == "token":
+            return [random.choice(maskable, budget, replace=False)]
+        breaks = (np.diff(text.words[maskable]) != 0) | (np.diff(maskable) != 1)
+        words = np.split(maskable, breaks.nonzero()[0] + 1)
+        if self.kind == "word":
+            return self._words(words, budget, random)
+        return self._spans(words, budget, random)
+
+    def _words(
+        self, words: list[Int[np.ndarray, "..."]], budget: int, random: np.random.Generator
+    ) -> list[Int[np.ndarray, "..."]]:
+        """Returns random words that fit the budget; one that does not is passed over, as in the original code."""
+        order = random.permutation(len(words))
+        chosen: list[Int[np.ndarray, "..."]] = []
+        for word in order:
+            if len(words[word]) <= budget:
+                chosen.append(words[word])
+                budget -= len(words[word])
+            if not budget:
+                break
+        return chosen or [words[order[0]]]
+
+    def _spans(
+        self, words: list[Int[np.ndarray, "..."]], budget: int, random: np.random.Generator
+    ) -> list[Int[np.ndarray, "..."]]:
+        """Returns spans of neighboring words, none overlapping, until nothing fits the budget."""
+        free: Bool[np.ndarray, "word"] = np.ones(len(words), dtype=bool)
+        sizes = np.array([len(word) for word in words])
+        chosen: list[Int[np.ndarray, "..."]] = []
+        while (starts := np.flatnonzero(free & (sizes <= budget))).size:
+            first = int(random.choice(starts))
+            end, left = first, self._length(random)
+            while left and end < len(words) and free[end] and sizes[end] <= budget and _touch(words, first, end):
+                free[end] = False
+                budget -= int(sizes[end])
+                end, left = end + 1, left - 1
+            chosen.append(np.concatenate(words[first:end]))
+        return chosen or [words[int(random.integers(len(words)))]]
+
+    def _length(self, random: np.random.Generator) -> int:
+        """Returns the words of a span: geometric, given that it is at most `longest` (mean 3.8 by default)."""
+        shares = self.stop * (1 - self.stop) ** np.arange(self.longest)
+        return int(np.searchsorted(shares.cumsum() / shares.sum(), random.random(), side="right")) + 1
+
+    def _others(self, count: int, random: np.random.Generator) -> Int[np.ndarray, "count"]:
+        """Returns random tokens that are not special."""
+        drawn = random.integers(0, self.vocabulary - len(self.special), count)
+        special = np.array(self.special, dtype=np.int64)
+        return drawn + np.searchsorted(special - np.arange(len(special)), drawn, side="right")
+
+
+@lru_cache(maxsize=16)
+def _ordinary(special: tuple[int, ...], vocabulary: int) -> Bool[np.ndarray, "vocabulary"]:
+    """Returns for each token whether it is not special."""
+    ordinary = np.ones(vocabulary, dtype=bool)
+    ordinary[list(special)] = False
+    return ordinary
+
+
+def _touch(words: list[Int[np.ndarray, "..."]], first: int, end: int) -> bool:
+    """Whether word `end` follows the word before it without a special token between, or is itself the first."""
+    return end == first or bool(words[end][0] == words[end - 1][-1] + 1)

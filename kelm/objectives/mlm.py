@@ -1,0 +1,103 @@
+"""Masked language modelling: guess hidden tokens from both sides.
+
+    the [MASK] ran  --encoder-->  states  --head, at targets only-->  -log p("man")        summed over targets
+
+Source: Devlin et al., 2019, section 3.1; masking as in `kelm.objectives.masking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from kelm.batch import Batch, Encoded, Targets, Texts, pack
+from kelm.model.config import EncoderConfig
+from kelm.model.extension import Stream
+from kelm.model.heads import VocabularyHead
+from kelm.objectives.base import Losses, Objective, random_of
+from kelm.objectives.masking import Kind, Masking
+from kelm.text.tokenizer import Tokenizer, check_fits
+
+__all__ = ["MaskedLanguageModel", "MaskedLanguageModelCollate", "targets_at"]
+
+
+def targets_at(batch: Batch, places: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Targets:
+    """Returns the targets of a packed batch: of each text, places within it and the tokens to be found there."""
+    texts = batch[Texts]
+    counts = torch.tensor([len(some) for some in places], dtype=torch.long)
+    token = torch.from_numpy(np.concatenate(places)) + texts.first.repeat_interleave(counts)
+    return Targets(texts.row.repeat_interleave(counts), token, torch.from_numpy(np.concatenate(labels)))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedLanguageModelCollate:
+    """Masks each text by its own randomness, then packs.
+
+    Attributes:
+        room: tokens of a row that several texts share; None: one text a row. `BatchStream` sets it.
+    """
+
+    masking: Masking
+    pad: int
+    objective: str = "mlm"
+    room: int | None = None
+
+    def __call__(self, texts: Sequence[Encoded], seed: int) -> Batch:
+        masked = [self.masking(text, random_of(text, seed)) for text in texts]
+        changed = [text.having(tokens=seen) for text, (seen, _) in zip(texts, masked, strict=True)]
+        batch = pack(changed, pad=self.pad, objective=self.objective, room=self.room)
+        places = [some for _, some in masked]
+        labels = [text.tokens[some] for text, some in zip(texts, places, strict=True)]
+        targets = targets_at(batch, places, labels)
+        return batch.having(targets, units={self.objective: len(targets.label)})
+
+
+class MaskedLanguageModel(Objective[Encoded]):
+    """Masked language modelling. Its head is saved with it and exported by ``encoder.to_hf(path, head=mlm.head)``.
+
+    Args:
+        tokenizer: tells the mask, padding and special tokens; only asked here, not kept.
+        rate, kind, mask_share, random_share, stop, longest: see `Masking`; the defaults are BERT's.
+
+    Raises:
+        VocabularyMismatch: the tokenizer and the model have different vocabularies.
+    """
+
+    collate: MaskedLanguageModelCollate
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        *,
+        tokenizer: Tokenizer,
+        rate: float = 0.15,
+        kind: Kind = "token",
+        mask_share: float = 0.8,
+        random_share: float = 0.1,
+        stop: float = 0.2,
+        longest: int = 10,
+    ) -> None:
+        super().__init__()
+        check_fits(tokenizer, config)
+        self.name = "mlm"
+        self.head = VocabularyHead(config)
+        masking = Masking(
+            mask=tokenizer.mask,
+            vocabulary=tokenizer.vocabulary_size,
+            special=tuple(sorted(tokenizer.special)),
+            rate=rate,
+            kind=kind,
+            mask_share=mask_share,
+            random_share=random_share,
+            stop=stop,
+            longest=longest,
+        )
+        self.collate = MaskedLanguageModelCollate(masking, tokenizer.pad)
+
+    def loss(self, batch: Batch, stream: Stream) -> Losses:
+        targets = batch[Targets]
+        states = stream.hidden[targets.row, targets.token]
+        return {self.name: self.head.loss(states, targets.label, stream.vocabulary)}

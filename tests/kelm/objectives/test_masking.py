@@ -1,0 +1,195 @@
+"""Masking: rates within binomial bounds, whole words, contiguous spans, and randomness that belongs to the text."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kelm.batch import Encoded, Targets
+from kelm.errors import KelmError
+from kelm.objectives.base import random_of
+from kelm.objectives.masking import Kind, Masking
+from kelm.objectives.mlm import MaskedLanguageModelCollate
+
+VOCABULARY, SPECIAL = 500, (0, 1, 2, 3, 4, 250, 499)
+PAD, CLS, SEP, MASK = 0, 2, 3, 4
+KINDS: list[Kind] = ["token", "word", "span"]
+
+
+def masking(**options: Any) -> Masking:
+    return Masking(MASK, VOCABULARY, SPECIAL, **options)
+
+
+def encoded(sizes: list[int], number: int = 0, second: int = 0) -> Encoded:
+    """A text of words of the given sizes in tokens; with `second`, a [SEP] stands before the last so many words."""
+    random = np.random.default_rng(number)
+    words = np.repeat(np.arange(len(sizes)), sizes)
+    tokens = random.integers(5, 250, len(words))
+    border = sum(sizes[: len(sizes) - second]) if second else len(words)
+    tokens = np.concatenate([[CLS], tokens[:border], [SEP] if second else [], tokens[border:], [SEP]]).astype(np.int64)
+    words = np.concatenate([[-1], words[:border], [-1] if second else [], words[border:], [-1]]).astype(np.int64)
+    nothing = np.full((len(tokens), 2), -1)
+    return Encoded("", tokens, nothing, words, np.zeros_like(tokens), number=number)
+
+
+def within(count: int, trials: int, share: float, deviations: float = 5) -> bool:
+    """Whether a count lies within `deviations` standard deviations of a binomial's mean."""
+    return abs(count - trials * share) <= deviations * math.sqrt(trials * share * (1 - share)) + 1e-9
+
+
+TEXTS = [encoded([1 + (place * number) % 4 for place in range(20 + number % 30)], number) for number in range(1500)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [0.15, 0.4])
+def test_the_share_of_targets_is_the_rate(kind: Kind, rate: float) -> None:
+    mask = masking(kind=kind, rate=rate)
+    targets = sum(len(mask(text, random_of(text, 1))[1]) for text in TEXTS)
+    maskable = sum(int((text.words >= 0).sum()) for text in TEXTS)
+    if kind == "token":
+        assert within(targets, maskable, rate)
+    else:  # a last word that does not fit is left out
+        assert rate - 0.025 < targets / maskable <= rate + 0.005
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shares", [(0.8, 0.1), (1.0, 0.0), (0.0, 1.0), (0.3, 0.3), (0.0, 0.0)])
+def test_targets_are_seen_as_mask_random_or_themselves(kind: Kind, shares: tuple[float, float]) -> None:
+    mask = masking(kind=kind, mask_share=shares[0], random_share=shares[1])
+    masked = kept = total = 0
+    for text in TEXTS:
+        seen, targets = mask(text, random_of(text, 2))
+        masked += int((seen[targets] == MASK).sum())
+        kept += int((seen[targets] == text.tokens[targets]).sum())
+        total += len(targets)
+    deviations = 5.0 if kind != "span" else 12.0  # the tokens of a span share a fate: their counts vary more
+    assert within(masked, total, shares[0], deviations)
+    by_chance = shares[1] / (VOCABULARY - len(SPECIAL))
+    assert within(kept, total, 1 - sum(shares) + by_chance, deviations)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_targets_change_and_special_tokens_stay_out(kind: Kind) -> None:
+    mask = masking(kind=kind, rate=0.5, mask_share=0.3, random_share=0.7)
+    replacements = set()
+    for text in TEXTS[:400]:
+        original = text.tokens.copy()
+        seen, targets = mask(text, random_of(text, 3))
+        assert np.array_equal(text.tokens, original)
+        others = np.setdiff1d(np.arange(len(text)), targets)
+        assert np.array_equal(seen[others], text.tokens[others])
+        assert not np.isin(text.tokens[targets], SPECIAL).any()
+        assert (text.words[targets] >= 0).all()
+        replacements |= set(seen[targets].tolist()) - {MASK}
+    assert not replacements & set(SPECIAL)
+    assert replacements == set(range(VOCABULARY)) - set(SPECIAL)  # every other token occurs
+
+
+def test_random_tokens_are_uniform_over_what_is_not_special() -> None:
+    drawn = masking()._others(200_000, np.random.default_rng(0))
+    counts = np.bincount(drawn, minlength=VOCABULARY)
+    ordinary = np.setdiff1d(np.arange(VOCABULARY), SPECIAL)
+    assert counts[list(SPECIAL)].sum() == 0
+    assert all(within(int(count), 200_000, 1 / len(ordinary)) for count in counts[ordinary])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_with_a_maskable_token_has_a_target(kind: Kind) -> None:
+    for sizes in ([1], [7], [1, 1], [3, 3]):
+        for seed in range(20):
+            text = encoded(sizes)
+            assert len(masking(kind=kind, rate=0.01)(text, random_of(text, seed))[1]) > 0
+    unknown = encoded([1, 1]).having(tokens=np.array([CLS, 250, 250, SEP]))
+    seen, targets = masking(kind=kind)(unknown, random_of(unknown, 0))
+    assert len(targets) == 0
+    assert seen.tolist() == unknown.tokens.tolist()
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=30),
+    kind=st.sampled_from(["word", "span"]),
+    rate=st.floats(0.05, 1),
+    seed=st.integers(0, 99),
+)
+def test_words_are_masked_whole(sizes: list[int], kind: Kind, rate: float, seed: int) -> None:
+    text = encoded(sizes)
+    _, targets = masking(kind=kind, rate=rate)(text, random_of(text, seed))
+    chosen = set(targets.tolist())
+    for word in range(len(sizes)):
+        places = set(np.flatnonzero(text.words == word).tolist())
+        assert places <= chosen or not places & chosen
+
+
+def test_spans_are_contiguous_share_a_fate_and_never_cross_a_special_token() -> None:
+    text = encoded([2, 1, 3, 1, 1, 2, 1, 1, 4, 1, 1, 1], second=5)
+    border = int(np.flatnonzero(text.tokens == SEP)[0])
+    mask = masking(kind="span", rate=0.6)
+    for seed in range(200):
+        random = random_of(text, seed)
+        units = mask._units(text, np.flatnonzero(text.words >= 0), 12, random)
+        for unit in units:
+            assert np.array_equal(unit, np.arange(unit[0], unit[-1] + 1))
+            assert not unit[0] < border < unit[-1]
+            words = np.unique(text.words[unit])
+            assert np.array_equal(words, np.arange(words[0], words[-1] + 1))
+        together = np.concatenate(units)
+        assert len(np.unique(together)) == len(together) <= 12
+
+
+def test_span_lengths_are_geometric_and_at_most_the_longest() -> None:
+    mask, random = masking(kind="span"), np.random.default_rng(0)
+    lengths = np.array([mask._length(random) for _ in range(20_000)])
+    shares = 0.2 * 0.8 ** np.arange(10)
+    shares /= shares.sum()
+    assert lengths.max() == 10
+    assert all(within(int((lengths == length).sum()), 20_000, shares[length - 1]) for length in range(1, 11))
+    assert abs(lengths.mean() - 3.8) < 0.1  # the paper's mean
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("room", [None, 128])
+def test_a_text_is_masked_alike_in_any_batch(kind: Kind, room: int | None) -> None:
+    collate = MaskedLanguageModelCollate(masking(kind=kind), PAD, room=room)
+    texts = TEXTS[:12]
+
+    def found(batch_of: list[Encoded]) -> dict[int, tuple[list[int], list[int]]]:
+        batch = collate(batch_of, 7)
+        targets = batch[Targets]
+        result = {}
+        from kelm.batch import Texts
+
+        where = batch[Texts]
+        for place, text in enumerate(batch_of):
+            row, start, end = int(where.row[place]), int(where.first[place]), int(where.last[place])
+            mine = (targets.row == row) & (targets.token >= start) & (targets.token <= end)
+            seen = batch.tokens[row, start : end + 1].tolist()
+            assert targets.label[mine].tolist() == text.tokens[(targets.token[mine] - start).numpy()].tolist()
+            result[text.number] = (seen, (targets.token[mine] - start).tolist())
+        assert batch.units == {"mlm": len(targets.label)}
+        return result
+
+    together = found(texts)
+    assert found(texts[::-1]) == together
+    assert {number: value for text in texts for number, value in found([text]).items()} == together
+    other = collate(texts, 8)
+    assert not np.array_equal(other.tokens.numpy(), collate(texts, 7).tokens.numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"kind": "words"}, "token, word, span"),
+        ({"rate": 0.0}, "rate is 0.0"),
+        ({"rate": 1.5}, "rate is 1.5"),
+        ({"mask_share": 0.8, "random_share": 0.3}, "shares of a whole"),
+        ({"stop": 0.0}, "stop 0.0"),
+        ({"longest": 0}, "longest 0"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(KelmError, match=word):
+        masking(**options)
