@@ -230,6 +230,7 @@ def _recipe(path: Path | None, changes: Sequence[str]) -> Any:
     """Returns the `EmbeddingRecipe` of a TOML file with changes; values are TOML, or words."""
     import tomllib
 
+    from kelm.training import recipe_file
     from kg.embeddings.recipe import EmbeddingRecipe
 
     facts: dict[str, Any] = {}
@@ -246,7 +247,7 @@ def _recipe(path: Path | None, changes: Sequence[str]) -> Any:
             facts |= tomllib.loads(f"{key} = {value}")
         except tomllib.TOMLDecodeError:
             facts[key] = value
-    return EmbeddingRecipe.of(facts)
+    return recipe_file.convert(EmbeddingRecipe, facts, "")
 
 
 def _texts(path: Path | None) -> Iterator[str]:

@@ -65,8 +65,8 @@ def convert(
     """
     from transformers.utils.logging import disable_progress_bar
 
+    from kelm.data.folders import aside
     from kelm.model import hub
-    from kelm.training.checkpoint import aside
 
     disable_progress_bar()
     path = hub.folder(source)

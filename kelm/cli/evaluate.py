@@ -39,8 +39,7 @@ def evaluate(
 
     wanted: Evaluation = recipe_file.read_as(_kind, recipe, change or ())
     folder = out or Path("runs") / recipe.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe_file.write(wanted, folder / "recipe.toml")
+    recipe_file.keep(wanted, folder / "recipe.toml")
     named = os.environ.get("KELM_DATA")
     console = Console(stderr=True)
     given = data or (Path(named) if named else None)

@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from kelm import plugins
 from kelm.batch import Batch, Visibility
-from kelm.errors import CheckpointError, KelmError
+from kelm.errors import CheckpointError, KelmError, TextTooLong
 from kelm.model import hub
 from kelm.model.config import EncoderConfig
 from kelm.model.embeddings import Embeddings
@@ -90,8 +90,11 @@ class Encoder(PreTrainedModel):
             trail: keep the states before the first and after every layer in `Stream.trail`.
 
         Raises:
+            TextTooLong: a position is beyond the encoder's last one.
             MissingPart: an extension needs a part that the batch lacks.
         """
+        if batch.tokens.shape[1] > self.config.longest and not torch.compiler.is_compiling():
+            self._check_length(batch)
         vectors = self.embeddings.word_embeddings(batch.tokens)
         for extension in self._extensions():
             vectors = extension.embed(vectors, batch)
@@ -106,6 +109,16 @@ class Encoder(PreTrainedModel):
         for extension in self._extensions():
             stream = extension.finish(stream)
         return stream.having(trail=(*stream.trail, stream.hidden)) if trail else stream
+
+    def _check_length(self, batch: Batch) -> None:
+        row, place = divmod(int(batch.positions.argmax()), batch.positions.shape[1])
+        length = int(batch.positions[row, place]) + 1
+        if length > self.config.longest:
+            origins = f" (the texts of this batch: {', '.join(batch.origins[:5])})" if any(batch.origins) else ""
+            raise TextTooLong(
+                f"a text of {length} tokens does not fit this model of {self.config.longest} positions{origins}. "
+                "Cut or split texts when reading (reader: length)."
+            )
 
     def _named_extensions(self) -> list[tuple[str, Extension]]:
         return list(self.extensions.items())  # type: ignore[arg-type]  # a ModuleDict of extensions only
@@ -122,7 +135,11 @@ class Encoder(PreTrainedModel):
     def _mask(self, visibility: Visibility) -> Any:
         if visibility.full:
             return None
-        return visibility.block_mask() if self.config.attention == "flex" else visibility.mask()
+        if self.config.attention == "sdpa":
+            return visibility.mask()
+        if self.training and visibility.document.device.type == "cpu":
+            raise KelmError('attention "flex" has no backward pass on a CPU; set attention = "sdpa".')
+        return visibility.block_mask()
 
     def forward(
         self,

@@ -16,6 +16,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from kelm.data.folders import force
 from kelm.errors import CannotExport, CheckpointError, UnsafeFile
 from kelm.model.config import FAMILIES, EncoderConfig
 from kelm.typing import Tensor
@@ -200,6 +201,7 @@ def write(
 
     Raises:
         CannotExport: `extensions`, which such a folder cannot express, is not empty.
+        CheckpointError: the disk is full or the folder cannot be written; nothing half-written remains.
     """
     if extensions:
         raise CannotExport(
@@ -213,6 +215,20 @@ def write(
     prefix = "" if head is None else PREFIXES[config.family]
     tensors = {prefix + key: value.detach().contiguous() for key, value in weights.items()}
     tensors |= {HEADS[config.family][key]: value.detach().contiguous() for key, value in (head or {}).items()}
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    text = json.dumps(described, indent=2, sort_keys=True) + "\n"
+    new = {name: path / f".{name}.tmp" for name in ("model.safetensors", "config.json")}
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, new["model.safetensors"], metadata={"format": "pt"})
+        new["config.json"].write_text(text, encoding="utf-8")
+        for name, file in new.items():
+            force(file)
+            file.replace(path / name)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error}). Nothing half-written was left. "
+            "Free some space or choose another folder."
+        ) from error
+    finally:
+        for file in new.values():
+            file.unlink(missing_ok=True)

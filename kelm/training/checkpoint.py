@@ -15,8 +15,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.utils import logging
 
+from kelm.data.folders import aside
 from kelm.errors import CheckpointError, UnsafeFile
 from kelm.model import hub
 from kelm.training.learner import Learner
@@ -161,50 +161,6 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
             gone = path.with_name(f".{path.name}.tmp-{os.getpid()}")
             path.rename(gone)  # first out of sight: a half-removed checkpoint must never look like a whole one
             shutil.rmtree(gone)
-
-
-@contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """Gives a folder to write into, which takes the place of `path` when all of it is on the disk.
-
-    Raises:
-        CheckpointError: writing failed; `path` is as it was and nothing half-written remains.
-    """
-    new, old = (path.with_name(f".{path.name}.{word}-{os.getpid()}") for word in ("tmp", "old.tmp"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for rest in path.parent.glob(f".{path.name}.*tmp-*"):
-            shutil.rmtree(rest)
-        new.mkdir()
-        yield new
-        _to_disk(new)
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-        _force(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error}). Nothing half-written was left and earlier checkpoints are whole. "
-            "Free some space there or choose another folder, then resume."
-        ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _to_disk(folder: Path) -> None:
-    for root, _, files in os.walk(folder):
-        for name in files:
-            _force(Path(root, name))
-        _force(Path(root))
-
-
-def _force(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remedy(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 from kelm.errors import RecipeError, closest
 from kelm.training.recipe import Recipe, check
 
-__all__ = ["convert", "parse", "read", "read_as", "write"]
+__all__ = ["convert", "keep", "parse", "read", "read_as", "write"]
 
 T = TypeVar("T")
 
@@ -87,6 +87,26 @@ def write(recipe: Any, path: str | Path) -> None:
     import tomli_w
 
     Path(path).write_text(tomli_w.dumps(_plain(recipe)), encoding="utf-8")
+
+
+def keep(recipe: Any, path: Path) -> None:
+    """Writes a recipe beside its results, unless it is there already.
+
+    Raises:
+        RecipeError: another recipe is there, so that results of both would be mixed.
+    """
+    if path.is_file():
+        import tomli_w
+
+        if path.read_text(encoding="utf-8") != tomli_w.dumps(_plain(recipe)):
+            raise RecipeError(
+                "another recipe has its results here",
+                path=path,
+                remedy="Choose another folder with --out, or use this recipe.",
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(recipe, path)
 
 
 def _plain(value: Any) -> Any:

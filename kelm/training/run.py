@@ -32,7 +32,7 @@ from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.progress import Result
 from kelm.training.recipe import Batching, Recipe
-from kelm.training.recipe_file import write
+from kelm.training.recipe_file import keep, write
 from kelm.training.trainer import Trainer
 from kelm.training.work import everyone
 
@@ -172,6 +172,9 @@ def _record(folder: Path, recipe: Recipe, steps: int, sources: Mapping[str, Corp
         },
     }
     try:
+        if checkpoints(folder / "checkpoints"):  # the record of what made them stays
+            keep(recipe, folder / "recipe.toml")
+            return
         folder.mkdir(parents=True, exist_ok=True)
         write(recipe, folder / "recipe.toml")
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

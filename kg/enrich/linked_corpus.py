@@ -15,14 +15,13 @@ from kelm.batch import Encoded
 from kelm.data.corpus import Text, digest
 from kelm.data.reader import Reader
 from kelm.data.sources import JsonLines, TextFiles
-from kelm.errors import FormatError
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Mention, align
-from kg.linking.linked_text import gold
+from kg.linking.linked_text import given
 
 __all__ = ["Aligned", "linked_text"]
 
@@ -49,22 +48,12 @@ class Aligned:
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the mentions."""
         graph = None if self.graph is None else KnowledgeGraph.open(self.graph).fingerprint()
-        return digest(graph, list(self.languages), len(self._table), self._table.width)
+        return digest(graph, list(self.languages), (Path(self.table) / "manifest.json").read_text(encoding="utf-8"))
 
-    def _mentions(self, text: Text) -> list[Mention]:
+    def _mentions(self, text: Text) -> Sequence[Mention]:
         if self.graph is not None:
             return self._linker.link(text.text)
-        found = []
-        for mention in text.fields["mentions"]:
-            three = isinstance(mention, list) and len(mention) == 3
-            if not three or not 0 <= mention[0] < mention[1] <= len(text.text):
-                raise FormatError(
-                    f"{text.origin}: {mention} is no mention of this text",
-                    field="mentions",
-                    remedy=f"Write [start, end, entity] with 0 <= start < end <= {len(text.text)}.",
-                )
-            found.append(gold(text.text, *mention))
-        return found
+        return given(text.text, text.fields["mentions"], text.origin)
 
     def _rows(self, entity: str) -> int:
         return self._table.names.find(entity)

@@ -27,6 +27,7 @@ __all__ = [
     "LinkedText",
     "RelationText",
     "encode",
+    "given",
     "gold",
     "joining",
     "linked",
@@ -77,19 +78,30 @@ def read_linked(path: str | Path) -> Iterator[LinkedText]:
     """
     for number, line in lines(path):
         found = _record(path, number, line, "text", "mentions")
-        text = found["text"]
-        mentions = []
-        for mention in found["mentions"]:
-            if not (isinstance(mention, list) and len(mention) == 3 and 0 <= mention[0] < mention[1] <= len(text)):
-                raise FormatError(
-                    f"{mention} is no mention of this text",
-                    path=path,
-                    line=number,
-                    field="mentions",
-                    remedy=f"Write [start, end, entity] with 0 <= start < end <= {len(text)}.",
-                )
-            mentions.append(gold(text, *mention))
-        yield LinkedText(text, tuple(mentions), f"{path}:{number}")
+        origin = f"{path}:{number}"
+        yield LinkedText(found["text"], given(found["text"], found["mentions"], origin), origin)
+
+
+def given(text: str, mentions: Any, origin: str) -> tuple[Mention, ...]:
+    """Returns the mentions that a record gives as ``[[start, end, entity], ...]``; null is no entity.
+
+    Raises:
+        FormatError: one is something else, or does not lie within its text; names `origin`.
+    """
+    if not isinstance(mentions, list):
+        raise FormatError(
+            f"{origin}: {mentions!r} is no list", field="mentions", remedy="Write [[start, end, entity]]."
+        )
+    for mention in mentions:
+        three = isinstance(mention, list) and len(mention) == 3
+        typed = three and type(mention[0]) is type(mention[1]) is int and isinstance(mention[2], str | None)
+        if not typed or not 0 <= mention[0] < mention[1] <= len(text):
+            raise FormatError(
+                f"{origin}: {mention!r} is no mention of this text",
+                field="mentions",
+                remedy=f"Write [start, end, entity] with 0 <= start < end <= {len(text)}.",
+            )
+    return tuple(gold(text, *mention) for mention in mentions)
 
 
 def read_articles(path: str | Path) -> Iterator[LinkedText]:

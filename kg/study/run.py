@@ -173,8 +173,8 @@ def run(
                     "ernie": _fine_tuned(study, material, aligned, table, arm, examples, splits[n], seed),
                 }
                 fresh = list(_outcomes(answers, examples, splits[n], arm, links, seed, n, relations))
-                with kept.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(asdict(outcome)) + "\n" for outcome in fresh)
+                with kept.open("a", encoding="utf-8") as file:  # a line for all of them: whole or not there
+                    file.write(json.dumps([asdict(outcome) for outcome in fresh]) + "\n")
                 done += fresh
                 told = ", ".join(f"{o.model} {o.accuracy:.3f}" for o in fresh if o.slice == "covered")
                 say(f"    covered: {told}")
@@ -182,9 +182,12 @@ def run(
 
 
 def _read(path: Path) -> list[Outcome]:
+    """Returns the outcomes of an earlier run; a last line that was cut off by a kill is dropped."""
     if not path.is_file():
         return []
-    return [Outcome(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    path.write_text("".join(whole), encoding="utf-8")
+    return [Outcome(**outcome) for line in whole for outcome in json.loads(line)]
 
 
 def _rows(table: EntityTable, arm: Arm) -> Callable[[str], int]:

@@ -69,9 +69,18 @@ def test_plain_text_is_linked_by_the_graphs_names(folder: Path) -> None:
     assert entities(folder, "plain.txt", "graph") == [[1, 0, 2], [3, 0], []]
 
 
-def test_a_mention_outside_its_text_is_named(folder: Path) -> None:
-    (folder / "linked.jsonl").write_text('{"text": "bonn", "mentions": [[0, 9, "Q2"]]}\n', encoding="utf-8")
-    with pytest.raises(FormatError, match=r"linked.jsonl:1: \[0, 9, 'Q2'\] is no mention of this text"):
+@pytest.mark.parametrize(
+    ("mentions", "told"),
+    [
+        ('[[0, 9, "Q2"]]', r"linked.jsonl:1: \[0, 9, 'Q2'\] is no mention of this text"),
+        ('[["0", 4, "Q2"]]', "is no mention of this text"),
+        ("[[0, 4, 5]]", "is no mention of this text"),
+        ("7", "7 is no list"),
+    ],
+)
+def test_a_bad_mention_is_named(mentions: str, told: str, folder: Path) -> None:
+    (folder / "linked.jsonl").write_text(f'{{"text": "bonn", "mentions": {mentions}}}\n', encoding="utf-8")
+    with pytest.raises(FormatError, match=told):
         entities(folder, "linked.jsonl")
 
 

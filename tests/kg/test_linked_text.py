@@ -56,8 +56,8 @@ def test_lines_of_ones_own_are_read(tmp_path: Path) -> None:
     [
         ("Paris", r"linked.jsonl, line 1: this is no JSON"),
         ('{"text": "Paris"}', r"line 1, field mentions: this field is missing"),
-        ('{"text": "Paris", "mentions": [[0, 9, "Q90"]]}', r"line 1, field mentions: \[0, 9, 'Q90'\] is no mention"),
-        ('{"text": "Paris", "mentions": ["Q90"]}', r"field mentions: Q90 is no mention of this text"),
+        ('{"text": "Paris", "mentions": [[0, 9, "Q90"]]}', r"linked.jsonl:1: \[0, 9, 'Q90'\] is no mention"),
+        ('{"text": "Paris", "mentions": ["Q90"]}', r"'Q90' is no mention of this text"),
     ],
 )
 def test_a_bad_line_is_named(line: str, told: str, tmp_path: Path) -> None:

@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
+import kg
 from kelm.errors import InputError
 from kelm.text import vocabulary
+from kelm.training import recipe_file
+from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.table import EntityTable
 from kg.linking.alias import AliasLinker
-from kg.linking.linked_text import LinkedText, RelationText, gold
-from kg.study import probe, report
+from kg.linking.linked_text import LinkedText, RelationText, gold, read_fewrel
+from kg.study import fewrel, probe, report
 from kg.study.base import Pretraining, pretrain
+from kg.study.cldr import Cldr
+from kg.study.fewrel import ErnieFewRel
 from kg.study.material import controlled, encode_examples, relink, split
 from kg.study.run import Alignment, FineTuning, Material, Outcome, Study, run
 
@@ -172,3 +177,55 @@ def test_examples_beyond_the_length_are_given_up_and_hidden_words_are_gone(mater
     assert cut is None
     assert kept is not None
     assert (kept.tokens == material.tokenizer.mask).sum() == 2
+
+
+def test_a_line_that_a_kill_cut_off_is_made_again(material: Material, tmp_path: Path) -> None:
+    quick = replace(SMALL, arms=("none",), align=Alignment(steps=0), fine_tune=FineTuning(steps=2))
+    first = run(quick, material, tmp_path)
+    kept = tmp_path / "outcomes.jsonl"
+    kept.write_text(kept.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    assert run(quick, material, tmp_path) == first
+    assert kept.read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_the_recipe_that_we_ship_is_valid() -> None:
+    path = Path(kg.__file__).parent / "recipes" / "zhang2019_ernie_fewrel.toml"
+    shipped = recipe_file.read_as(lambda values: values.pop("evaluation") and ErnieFewRel, path)
+    assert shipped.study.seeds == (0, 1, 2)
+    assert shipped.study.arms == ("none", "knowledge", "shuffled", "random")
+
+
+def test_443_answers_are_taken_out_of_the_graph_of_the_fewrel_study(data: Path) -> None:
+    graph = fewrel.joined_graph(data)
+    gold_examples = read_fewrel(data / "linked_text/fewrel/val_wiki.json.gz")
+    known_graph, removed = fewrel.without_answers(graph, gold_examples)
+    assert (len(graph), graph.entity_count, removed) == (312_613, 118_497, 443)
+    assert len(known_graph) == 312_613 - 443
+    heads, tails = (
+        known_graph.entities.ids([getattr(e, side).entity or "" for e in gold_examples]) for side in ("head", "tail")
+    )
+    assert int(((heads >= 0) | (tails >= 0)).sum()) == 4_826
+
+
+def test_the_quickstart_shows_in_small_that_knowledge_tells_what_words_do_not(tmp_path: Path) -> None:
+    study = Cldr(
+        examples=300,
+        texts=300,
+        vocabulary=900,
+        embedding=EmbeddingRecipe(width=16, epochs=30),
+        base=Pretraining(width=32, layers=2, steps=5, tokens=512, length=64),
+        study=replace(
+            Cldr().study,
+            per_relation=(10,),
+            seeds=(0,),
+            arms=("none", "knowledge"),
+            align=Alignment(steps=10, tokens=512, rate=1e-3),
+            fine_tune=FineTuning(steps=40, rate=3e-3),
+        ),
+    )
+    said: list[str] = []
+    outcomes = study.outcomes(tmp_path, said.append)
+    found = {(o.model, o.arm): o.accuracy for o in outcomes if o.slice == "covered"}
+    assert found["ernie", "knowledge"] > found["ernie", "none"] + 0.15
+    assert any("linked by name to the right entity" in line for line in said)
+    assert (tmp_path / "accuracy.png").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from kelm.batch import Batch, Visibility
-from kelm.errors import CannotExport, CheckpointError, UnsafeFile
+from kelm.errors import CannotExport, CheckpointError, TextTooLong, UnsafeFile
 from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
 
 FAMILIES = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
@@ -297,3 +298,28 @@ def test_extensions_that_a_plain_folder_cannot_express_are_refused_by_name(tmp_p
     with pytest.raises(CannotExport, match="cannot express ernie"):
         hub.write(tmp_path / "out", EncoderConfig(**_tiny()), {}, None, ["ernie"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_text_longer_than_the_model_is_named_with_its_origin() -> None:
+    encoder = Encoder(EncoderConfig(**_tiny(), max_position_embeddings=8))
+    tokens = torch.randint(5, 97, (2, 9))
+    batch = replace(batch_of(tokens, torch.ones_like(tokens).bool()), origins=("texts.txt:7", "texts.txt:9"))
+    with pytest.raises(TextTooLong, match=r"9 tokens does not fit this model of 8 positions .*texts.txt:7"):
+        encoder.encode(batch)
+    packed = replace(batch, positions=torch.arange(9).remainder(5).expand(2, 9))
+    assert encoder.encode(packed).hidden.shape == (2, 9, 32)
+
+
+def test_a_full_disk_leaves_an_exported_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(EncoderConfig(**_tiny()))
+    encoder.to_hf(tmp_path / "out")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hub, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*Free some space"):
+        encoder.to_hf(tmp_path / "out")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
