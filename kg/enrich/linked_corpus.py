@@ -6,16 +6,19 @@ plain text                            --tokenize, link by name, align with the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kelm.batch import Encoded
-from kelm.data.corpus import Text, digest
+from kelm.data.corpus import Corpus, Text, digest
 from kelm.data.reader import Reader
+from kelm.data.sentence_pairs import SentencePairs
 from kelm.data.sources import JsonLines, TextFiles
 from kelm.model.config import EncoderConfig
+from kelm.objectives.next_sentence import attach_next_sentence
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
 from kg.graph import KnowledgeGraph
@@ -43,17 +46,21 @@ class Aligned:
     languages: tuple[str, ...] = ()
 
     def __call__(self, encoded: Encoded, text: Text) -> Encoded:
-        return align(encoded, self._mentions(text), self._rows)
+        mentions = list(self._mentions(text.text, text.fields, text.origin))
+        if text.pair is None:
+            return align(encoded, mentions, self._rows)
+        offset = len(text.text) + 1  # an encoded pair's text is both, joined by a line end
+        for mention in self._mentions(text.pair, text.fields["pair"], text.origin):
+            mentions.append(replace(mention, start=mention.start + offset, end=mention.end + offset))
+        return attach_next_sentence(align(encoded, mentions, self._rows), text)
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the mentions."""
         graph = None if self.graph is None else KnowledgeGraph.open(self.graph).fingerprint()
         return digest(graph, list(self.languages), (Path(self.table) / "manifest.json").read_text(encoding="utf-8"))
 
-    def _mentions(self, text: Text) -> Sequence[Mention]:
-        if self.graph is not None:
-            return self._linker.link(text.text)
-        return given(text.text, text.fields["mentions"], text.origin)
+    def _mentions(self, text: str, fields: Mapping[str, Any], origin: str) -> Sequence[Mention]:
+        return self._linker.link(text) if self.graph is not None else given(text, fields["mentions"], origin)
 
     def _rows(self, entity: str) -> int:
         return self._table.names.find(entity)
@@ -80,6 +87,8 @@ def linked_text(
     graph: str | None = None,
     languages: Sequence[str] = (),
     length: int | None = None,
+    pairs: bool = False,
+    seed: int = 0,
 ) -> Reader:
     """Returns a corpus of texts with mentions. Registered as ``linked_text`` in the group ``kelm.corpora``.
 
@@ -89,11 +98,14 @@ def linked_text(
         graph: folder of a graph; its names are then looked for in the texts.
         languages: of the names; all if empty.
         length: tokens of a text; longer ones are cut. The model's if not given.
+        pairs: two sentences a text, for next sentence prediction; the lines are in the order of their documents.
+        seed: draws the pairs.
 
     Raises:
         FormatError: when read, if a line is no such object, or a mention does not lie within its text.
     """
-    files = JsonLines(path, field="text", keep=("mentions",)) if graph is None else TextFiles(path)
+    files: Corpus[Text] = JsonLines(path, field="text", keep=("mentions",)) if graph is None else TextFiles(path)
+    source = SentencePairs(files, seed=seed) if pairs else files
     attach = Aligned(str(Path(table)), graph, tuple(languages))
     longest = min(length or config.longest, config.longest)
-    return Reader(files, tokenizer, longest, attach=attach)
+    return Reader(source, tokenizer, longest, attach=attach)

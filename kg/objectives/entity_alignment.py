@@ -4,7 +4,7 @@
 
     a mention's entity on the way in:  5 %  another one       15 %  none       80 %  itself
 
-Trained together with masked language modelling on the same texts, as in the paper.
+Trained together with masked language modelling, and if asked next sentence prediction, on the same texts.
 Differs from the original code: corruption is drawn per mention, not per position; the wrong entity comes from the whole
 table and is never the right one; "no entity" is no candidate (`zero_candidate=True` brings it back, with logit 0).
 
@@ -29,6 +29,7 @@ from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses, Objective
 from kelm.objectives.mlm import MaskedLanguageModel, MaskedLanguageModelCollate
+from kelm.objectives.next_sentence import NextSentenceHead
 from kelm.text.tokenizer import Tokenizer
 from kelm.typing import Float, Int, Tensor
 from kg.linking.base import Mentions
@@ -132,6 +133,8 @@ class EntityAlignment(Objective[Encoded]):
         replaced, masked: shares of the mentions that get another entity, or none (paper: .05, .15).
         hide: share of the mentions whose words are all masked (paper: 0), so that entity and context must do.
         zero_candidate: as in the original code, "no entity" competes with logit 0.
+        next_sentence: predict as well whether the second of two sentences follows the first (paper: yes); the texts
+            then need the part `NextSentence`.
         mlm: options of the masked language model.
     """
 
@@ -147,6 +150,7 @@ class EntityAlignment(Objective[Encoded]):
         masked: float = 0.15,
         hide: float = 0.0,
         zero_candidate: bool = False,
+        next_sentence: bool = False,
         mlm: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -155,6 +159,7 @@ class EntityAlignment(Objective[Encoded]):
         self.name = "entity_alignment"
         self.zero_candidate = zero_candidate
         self.mlm = MaskedLanguageModel(config, tokenizer=tokenizer, **(mlm or {}))
+        self.next_sentence = NextSentenceHead(config) if next_sentence else None
         self.dense = nn.Linear(config.hidden_size, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         nn.init.normal_(self.dense.weight, std=config.initializer_range)
@@ -174,7 +179,12 @@ class EntityAlignment(Objective[Encoded]):
         scores = self.scores(stream.hidden[targets.row, targets.token], candidates)
         # Texts without a linked mention: an empty sum, which cross_entropy does not take.
         aligned = cross_entropy(scores, targets.candidate, reduction="sum") if scores.numel() else scores.sum()
-        return {**self.mlm.loss(batch, stream), self.name: aligned}
+        losses = {**self.mlm.loss(batch, stream), self.name: aligned}
+        return (
+            losses
+            if self.next_sentence is None
+            else {**losses, "next_sentence": self.next_sentence.loss(batch, stream)}
+        )
 
 
 def _table_size(encoder: Encoder | None) -> tuple[int, int]:

@@ -4,7 +4,8 @@
     articles (gold links) + other English text (links by name)               -> alignment
     FewRel, 16 relations, gold links and links by name                       -> examples
 
-The folder is the one that `kelm data` documents: kg/xfactr, kg/codex, linked_text/..., vocab/...
+The folder holds kg/xfactr, kg/codex, linked_text/fewrel, linked_text/ernie_wiki_sample, vocab and what
+`english_texts` reads.
 """
 
 from __future__ import annotations

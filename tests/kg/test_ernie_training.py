@@ -13,6 +13,7 @@ from transformers import AutoModel
 import kg
 from kelm.errors import FormatError, KelmError
 from kelm.model import Encoder, EncoderConfig
+from kelm.objectives.next_sentence import NextSentence
 from kelm.text import tokenizer as tokenizers
 from kelm.text import vocabulary
 from kelm.training.recipe_file import parse, read
@@ -122,6 +123,33 @@ def test_a_recipe_trains_ernie_and_transformers_opens_it(folder: Path) -> None:
     assert isinstance(ernie, Ernie)
     assert torch.equal(ernie.vectors, torch.from_numpy(EntityTable.open(folder / "vectors").vectors.copy()))
     assert any(bool(fusion.up.weight.any()) for fusion in ernie.fusions.values())  # type: ignore[union-attr]
+
+
+def test_next_sentences_are_predicted_beside_words_and_entities(folder: Path) -> None:
+    changes = ["train.steps=60", "objectives.0.options.next_sentence=true", "objectives.0.corpus.options.pairs=true"]
+    result = train(parse(recipe(folder), changes), folder / "run")
+    assert set(result.progress.losses) == {
+        "entity_alignment",
+        "entity_alignment/mlm",
+        "entity_alignment/next_sentence",
+    }
+    assert result.progress.losses["entity_alignment/next_sentence"] < 0.5  # of log 2 = 0.69 at chance
+
+
+def test_mentions_of_both_sentences_of_a_pair_are_found(folder: Path) -> None:
+    words = tokenizers.open(folder / "words")
+    config = EncoderConfig(vocab_size=words.vocabulary_size)
+    options = {"table": str(folder / "vectors"), "tokenizer": words, "config": config, "pairs": True}
+    given = [text for text, _ in linked_text(str(folder / "linked.jsonl"), **options).stream()]  # type: ignore[arg-type]
+    for text in given:
+        mentions = text[Mentions]
+        named = [
+            text.text[text.spans[a, 0] : text.spans[b, 1]] for a, b in zip(mentions.first, mentions.last, strict=True)
+        ]
+        for name, row in zip(named, mentions.entity.tolist(), strict=True):
+            assert (NAMES.get(f"Q{row + 1}") == name) if row >= 0 else name == "atlantis"
+        assert text[NextSentence].follows.tolist() in ([0], [1])
+        assert set(text.segments.tolist()) == {0, 1}
 
 
 def test_data_workers_read_the_same_texts(folder: Path) -> None:
