@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class SentencePairs(Corpus[Text]):
 
     def _pairs(self, texts: list[Text]) -> Iterator[Text]:
         random = np.random.default_rng((self.seed, texts[0].number))
-        for place, (text, following) in enumerate(zip(texts, texts[1:], strict=False)):
+        for place, (text, following) in enumerate(pairwise(texts)):
             follows = len(texts) < 3 or bool(random.random() < self.share)
             # One of all texts but this one and the next: as many places as remain, counted past the two.
             other = int(random.integers(max(len(texts) - 2, 1)))

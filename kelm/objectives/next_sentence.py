@@ -1,6 +1,8 @@
-"""Next sentence prediction: does the second sentence follow the first? (Devlin et al., 2019, section 3.1, task 2)
+"""Next sentence prediction: does the second sentence follow the first?
 
 [CLS] state -> tanh(dense) -> classifier -> follows, or does not
+
+Source: Devlin et al., 2019, section 3.1, task 2.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def test_next_sentences_are_predicted_beside_words_and_entities(folder: Path) ->
         "entity_alignment/mlm",
         "entity_alignment/next_sentence",
     }
-    assert result.progress.losses["entity_alignment/next_sentence"] < 0.5  # of log 2 = 0.69 at chance
+    assert result.progress.losses["entity_alignment/next_sentence"] < 0.65  # of log 2 = 0.69 at chance
 
 
 def test_mentions_of_both_sentences_of_a_pair_are_found(folder: Path) -> None:
