@@ -10,6 +10,7 @@ batches by turns.
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import pickle
@@ -245,21 +246,24 @@ class _Feed(IterableDataset[_Given], Generic[X]):
 
 
 def _in_workers(feed: _Feed[Any], workers: int) -> Generator[_Given, None, None]:
-    """Yields what the workers give, by turns; ends them when it is closed."""
+    """Yields what the workers give, by turns; ends them when it is closed, or at the latest when Python ends."""
     loader = DataLoader(
         feed,
         batch_size=None,
         num_workers=workers,
         collate_fn=_sent,
-        worker_init_fn=_quiet,
+        worker_init_fn=_started,
         generator=torch.Generator().manual_seed(feed.seed),  # the global one is left as it was, for exact continuation
     )
-    with _serial_tokenizers():
-        given = iter(loader)
+    with _serial_tokenizers(), _signals_held():
+        given: Any = iter(loader)
+    end = given._shutdown_workers  # dropping the iterator is not enough while an error is handled
+    atexit.register(end)
     try:
         yield from map(pickle.loads, given)
     finally:
-        given._shutdown_workers()  # type: ignore[attr-defined]  # dropping it is not enough while an error is handled
+        atexit.unregister(end)
+        end()
 
 
 class _Sender(pickle.Pickler):
@@ -282,10 +286,28 @@ def _sent(given: Any) -> bytes:
     return file.getvalue()
 
 
-def _quiet(worker: int) -> None:
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # a terminal or a scheduler sends them to the whole process group
+
+
+def _started(worker: int) -> None:
     """Leaves it to the main process to react to signals: it finishes its step, saves, and ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _obey_next)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _obey_next(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """While workers start, holds signals back, so that none hits a worker that cannot ignore it yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Opens a file, plain or compressed, as chunks of whole lines or as numbered lines of text.
 
-    .gz  .bz2  .xz  .zst (with the package `zstandard`)  or plain        by the first bytes, not by the name
+    .gz  .bz2  .xz  .zst (with the package `backports.zstd`)  or plain        by the first bytes, not by the name
 
 A missing, empty, truncated or mis-encoded file becomes a `FormatError` with the line and what to do.
 """
@@ -68,16 +68,16 @@ def _decompressed(raw: BinaryIO, kind: str) -> BinaryIO:
     if kind == "xz":
         return cast(BinaryIO, lzma.LZMAFile(raw))
     if kind == "zst":
-        return cast(BinaryIO, _zstandard().ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+        return cast(BinaryIO, _zstandard().open(raw, "rb"))
     return raw
 
 
 def _zstandard() -> Any:
     try:
-        import zstandard
+        from backports import zstd  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise MissingDependency("Reading .zst needs zstandard: pip install zstandard") from error
-    return zstandard
+        raise MissingDependency("Reading .zst needs a package. Run: pip install backports.zstd") from error
+    return zstd
 
 
 def chunks(

@@ -140,7 +140,7 @@ def test_compression_is_seen_by_content_not_by_name(tmp_path: Path, compress: Ca
 
 
 def test_zstandard_is_read_where_installed(tmp_path: Path) -> None:
-    zstandard = pytest.importorskip("zstandard")
+    zstandard = pytest.importorskip("backports.zstd")
     path = tmp_path / "triples.tsv.zst"
     path.write_bytes(zstandard.compress(b"a\tp\tb\n" * 1000))
     assert kg.io.read(path).reports[0].lines == 1000

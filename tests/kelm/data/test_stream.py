@@ -268,7 +268,7 @@ def test_what_a_worker_needs_can_be_pickled(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import sys
+import multiprocessing
 from tests.kelm.data.test_stream import stream
 batches = iter(stream(workers=2))
 next(batches)
@@ -278,14 +278,20 @@ try:
         pass
 except KeyboardInterrupt:
     batches.close()
-    import multiprocessing
     print("left", len(multiprocessing.active_children()), flush=True)
+"""
+UNCLOSED = """
+from tests.kelm.data.test_stream import stream
+batches = iter(stream(workers=2))
+next(batches)
+print("ready", flush=True)
 """
 
 
-def test_ctrl_c_reaches_the_main_process_only_and_leaves_no_worker() -> None:
+def script(code: str) -> subprocess.Popen[str]:
+    """A Python process of a group of its own, which has said that it is ready."""
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED],
+        [sys.executable, "-c", code],
         cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -294,7 +300,19 @@ def test_ctrl_c_reaches_the_main_process_only_and_leaves_no_worker() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_ctrl_c_reaches_the_main_process_only_and_leaves_no_worker() -> None:
+    process = script(INTERRUPTED)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    out, err = process.communicate(timeout=120)
-    assert (out, err) == ("left 0\n", "")
+    assert process.communicate(timeout=120) == ("left 0\n", "")
     assert process.returncode == 0
+
+
+def test_workers_end_with_a_program_that_left_its_stream_open() -> None:
+    process = script(UNCLOSED)
+    assert process.communicate(timeout=120) == ("", "")
+    assert process.returncode == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody of its group is left
