@@ -10,7 +10,6 @@ batches by turns.
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import pickle
@@ -20,6 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -257,12 +257,11 @@ def _in_workers(feed: _Feed[Any], workers: int) -> Generator[_Given, None, None]
     )
     with _serial_tokenizers(), _signals_held():
         given: Any = iter(loader)
-    end = given._shutdown_workers  # dropping the iterator is not enough while an error is handled
-    atexit.register(end)
+    # Dropping the iterator is not enough while an error is handled; and a program may end with the stream open.
+    end = finalize(loader, given._shutdown_workers)
     try:
         yield from map(pickle.loads, given)
     finally:
-        atexit.unregister(end)
         end()
 
 
