@@ -31,6 +31,8 @@ from kg.embeddings.rows import Rows
 
 __all__ = ["train"]
 
+_BATCHES, _TRIPLES = 64, 16  # batches that even a small graph gives, as long as each has this many triples
+
 
 def train(
     source: Any,
@@ -118,6 +120,7 @@ class _Loop:
             for side in SIDES
         }
         self.head_shares = _head_shares(triples, relation_count, recipe.sampler)
+        self.batch_size = max(min(recipe.batch_size, len(triples) // _BATCHES), min(recipe.batch_size, _TRIPLES))
         self.history: list[Progress] = []
 
     def _first_vectors(self, count: int, *, unit: bool) -> Float[Tensor, "row width"]:
@@ -162,7 +165,7 @@ class _Loop:
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """Trains one pass; returns the mean loss of a question and the triples a second."""
         began, total, questions = time.perf_counter(), 0.0, 0
-        chunks = torch.randperm(len(self.triples), generator=self.random).split(self.recipe.batch_size)
+        chunks = torch.randperm(len(self.triples), generator=self.random).split(self.batch_size)
         steps = self.recipe.epochs * len(chunks)
         for number, chunk in enumerate(chunks):
             rate = self.recipe.rate * (1 - ((epoch - 1) * len(chunks) + number) / steps)

@@ -31,7 +31,8 @@ from kg.embeddings.losses import LOSSES
 from kg.embeddings.train import _head_shares, _Loop
 from kg.graph import KnowledgeGraph
 
-SMALL = EmbeddingRecipe(width=16, epochs=4, batch_size=32, negatives=16)
+PLAIN = EmbeddingRecipe(width=24, epochs=60, batch_size=64, negatives=24, rate=0.1, normalize=False, sharpness=1.0)
+SMALL = replace(PLAIN, width=16, epochs=4, negatives=16, rate=0.03)
 
 
 def grid() -> np.ndarray:
@@ -152,9 +153,7 @@ def test_the_same_seed_gives_the_same_vectors_and_another_seed_others() -> None:
 @pytest.mark.parametrize("norm", [1, 2])
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_a_small_graph_is_learned_by_heart(norm: int, loss: str) -> None:
-    recipe = EmbeddingRecipe(
-        norm=norm, loss=loss, width=24, epochs=60, batch_size=64, negatives=24, rate=0.1, margin=4.0
-    )
+    recipe = replace(PLAIN, norm=norm, loss=loss, margin=4.0)
     assert metrics(ranks(learn(recipe), grid(), filter=grid()))["mrr"] > 0.9
 
 
@@ -170,8 +169,19 @@ def test_a_small_graph_is_learned_by_heart(norm: int, loss: str) -> None:
     ],
 )
 def test_every_choice_learns(change: dict[str, object]) -> None:
-    recipe = EmbeddingRecipe(width=24, epochs=60, batch_size=64, negatives=24, rate=0.1)
-    assert metrics(ranks(learn(replace(recipe, **change)), grid(), filter=grid()))["mrr"] > 0.7
+    assert metrics(ranks(learn(replace(PLAIN, **change)), grid(), filter=grid()))["mrr"] > 0.7
+
+
+def test_the_defaults_learn_a_small_graph() -> None:
+    assert metrics(ranks(learn(EmbeddingRecipe(epochs=120)), grid(), filter=grid()))["mrr"] > 0.9
+
+
+def test_a_small_graph_is_still_cut_into_batches() -> None:
+    triples = np.stack([np.arange(640) % 24, np.zeros(640, np.int64), np.arange(640) % 23], axis=1)
+    sizes = [_Loop(triples[:count], 24, 2, EmbeddingRecipe(), "").batch_size for count in (5, 640)]
+    assert sizes == [16, 16]
+    assert _Loop(np.tile(triples, (10, 1)), 24, 2, EmbeddingRecipe(), "").batch_size == 100
+    assert _Loop(triples, 24, 2, EmbeddingRecipe(batch_size=4), "").batch_size == 4
 
 
 def test_normalized_entities_have_length_one() -> None:
@@ -254,7 +264,7 @@ def test_an_interrupted_command_writes_what_was_learned(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_a_number_stops_training_and_names_the_batch() -> None:
-    with pytest.raises(TrainingDiverged, match=r"epoch 1, batch \d+ of 2"):
+    with pytest.raises(TrainingDiverged, match=r"epoch 1, batch \d+ of 3"):
         learn(replace(SMALL, rate=1e30))
 
 
