@@ -14,6 +14,7 @@ import io
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -258,11 +259,12 @@ def _in_workers(feed: _Feed[Any], workers: int) -> Generator[_Given, None, None]
     with _serial_tokenizers(), _signals_held():
         given: Any = iter(loader)
     # Dropping the iterator is not enough while an error is handled; and a program may end with the stream open.
-    end = finalize(loader, given._shutdown_workers)
+    end, finalizing = finalize(loader, given._shutdown_workers), sys.is_finalizing
     try:
         yield from map(pickle.loads, given)
     finally:
-        end()
+        if not finalizing():  # by then `finalize` has done it
+            end()
 
 
 class _Sender(pickle.Pickler):

@@ -84,7 +84,7 @@ def test_a_vocabulary_head_inside_another_objective_is_found(hf, tmp_path):
         (["{hf}", "{new}", "--to", "hf", "--drop", "ernie"], 2, "no extension ernie to drop. It has: none."),
         (["{empty}", "{new}"], 1, "config.json is missing or describes no model"),
         (["{pickled}", "{new}"], 1, "is a pickle"),
-        (["{cut}", "{new}"], 1, "is damaged or cut short"),
+        (["{cut}", "{new}"], 1, "is damaged or cut"),
     ],
 )
 def test_a_mistake_is_told_and_leaves_nothing_behind(hf, tmp_path, capsys, arguments, code, message):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from kelm.data import folders
 from kelm.errors import CheckpointError, UnsafeFile
 from kelm.model import Encoder
 from kelm.training import checkpoint
@@ -149,7 +150,7 @@ def test_a_full_disk_leaves_nothing_half_written(run: Path, limit: int) -> None:
     assert [path.name for path in checkpoint.checkpoints(run / "checkpoints")] == ["step-00000006", "step-00000008"]
 
 
-@pytest.mark.parametrize(("owner", "name"), [(checkpoint, "save_file"), (checkpoint, "_force"), (Path, "write_text")])
+@pytest.mark.parametrize(("owner", "name"), [(checkpoint, "save_file"), (folders, "force"), (Path, "write_text")])
 def test_no_space_left_is_told_wherever_it_strikes(
     run: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from kelm.data import folders
 from kelm.training import checkpoint
 from kelm.training.learner import Learner
 from kelm.training.progress import Result
@@ -50,7 +51,7 @@ def killed_at_batch(folder: Path, number: int) -> None:
 
 def killed_while_saving(folder: Path, write: int) -> None:
     """Dies at the so many-th time that something is forced to the disk."""
-    force, done = checkpoint._force, [0]
+    force, done = folders.force, [0]
 
     def count(path: Path) -> None:
         done[0] += 1
@@ -58,7 +59,7 @@ def killed_while_saving(folder: Path, write: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         force(path)
 
-    checkpoint._force = count
+    folders.force = checkpoint.force = count
     train(folder, True)
 
 
