@@ -28,7 +28,14 @@ class Mean:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f}" if math.isnan(self.half) else f"{self.value:.3f} ± {self.half:.3f}"
+        return f"{self.value:.3f}{self._spread()}"
+
+    def signed(self) -> str:
+        """Returns the mean as a difference is written: +0.120 ± 0.028."""
+        return f"{self.value:+.3f}{self._spread()}"
+
+    def _spread(self) -> str:
+        return "" if math.isnan(self.half) else f" ± {self.half:.3f}"
 
 
 def mean(values: Sequence[float]) -> Mean:
@@ -72,7 +79,7 @@ def rows(outcomes: Sequence[Outcome], slice: str, links: str = "gold") -> list[l
         for over in ("none", "shuffled"):
             gains = [gain(of_slice, over, model=model, per_relation=n) for n in counts]
             if any(gains):
-                signed = [f"{g.value:+.3f} ± {g.half:.3f}" if g else "" for g in gains]
+                signed = ["" if g is None else g.signed() for g in gains]
                 table.append([model, f"knowledge - {over}", *signed])
     return table
 
