@@ -268,6 +268,8 @@ def test_what_a_worker_needs_can_be_pickled(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 import multiprocessing
 from tests.kelm.data.test_stream import stream
 batches = iter(stream(workers=2))
