@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from kelm.batch import Encoded
@@ -20,7 +19,7 @@ from kelm.data.sources import JsonLines, TextFiles
 from kelm.model.config import EncoderConfig
 from kelm.objectives.next_sentence import attach_next_sentence
 from kelm.text.tokenizer import Tokenizer
-from kg.embeddings.table import EntityTable
+from kg.enrich.table_rows import TableRows
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Mention, align
@@ -33,41 +32,34 @@ __all__ = ["Aligned", "linked_text"]
 class Aligned:
     """Gives each text its `Mentions`: those it came with, or those that names tell.
 
-    Crosses a queue as two paths; table and linker are opened where they are used.
+    Crosses a queue as two paths; table and graph are opened where they are used.
 
     Attributes:
-        table: folder of the entity table, whose rows the mentions' entities become.
+        rows: of the entity table, which the mentions' entities become.
         graph: folder of the graph whose names are looked for; None: the texts come with their mentions.
         languages: of the names; empty: all.
     """
 
-    table: str
+    rows: TableRows
     graph: str | None = None
     languages: tuple[str, ...] = ()
 
     def __call__(self, encoded: Encoded, text: Text) -> Encoded:
         mentions = list(self._mentions(text.text, text.fields, text.origin))
         if text.pair is None:
-            return align(encoded, mentions, self._rows)
+            return align(encoded, mentions, self.rows)
         offset = len(text.text) + 1  # an encoded pair's text is both, joined by a line end
         for mention in self._mentions(text.pair, text.fields["pair"], text.origin):
             mentions.append(replace(mention, start=mention.start + offset, end=mention.end + offset))
-        return attach_next_sentence(align(encoded, mentions, self._rows), text)
+        return attach_next_sentence(align(encoded, mentions, self.rows), text)
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the mentions."""
         graph = None if self.graph is None else KnowledgeGraph.open(self.graph).fingerprint()
-        return digest(graph, list(self.languages), (Path(self.table) / "manifest.json").read_text(encoding="utf-8"))
+        return digest(graph, list(self.languages), self.rows.fingerprint())
 
     def _mentions(self, text: str, fields: Mapping[str, Any], origin: str) -> Sequence[Mention]:
         return self._linker.link(text) if self.graph is not None else given(text, fields["mentions"], origin)
-
-    def _rows(self, entity: str) -> int:
-        return self._table.names.find(entity)
-
-    @cached_property
-    def _table(self) -> EntityTable:
-        return EntityTable.open(self.table)
 
     @cached_property
     def _linker(self) -> AliasLinker:
@@ -106,6 +98,6 @@ def linked_text(
     """
     files: Corpus[Text] = JsonLines(path, field="text", keep=("mentions",)) if graph is None else TextFiles(path)
     source = SentencePairs(files, seed=seed) if pairs else files
-    attach = Aligned(str(Path(table)), graph, tuple(languages))
+    attach = Aligned(TableRows(table), graph, tuple(languages))
     longest = min(length or config.longest, config.longest)
     return Reader(source, tokenizer, longest, attach=attach)

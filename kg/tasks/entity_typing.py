@@ -8,62 +8,32 @@ Source: Zhang et al., 2019, sections 3.5 and 4.2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from kelm.batch import Batch, Encoded, Part, Texts, pack
+from kelm.batch import Batch, Encoded
 from kelm.model.config import EncoderConfig
+from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores, Task
-from kelm.typing import Bool, Float, Int, Tensor
-from kg.enrich.markers import Markers, Span, mark
+from kelm.typing import Float, Tensor
+from kg.enrich.labels import label_names
+from kg.enrich.marked import TypedMentions, mark_mention
+from kg.tasks.marked import MarkedCollate, MarkedStates, State
 
-__all__ = ["EntityTyping", "TypedMentions", "TypingCollate", "mark_mention"]
-
-
-@dataclass(frozen=True, slots=True)
-class TypedMentions(Part):
-    """The mention that each text is asked about. `types` has a column for every type, True where it holds."""
-
-    indices: ClassVar = {"row": "row", "text": "text", "mention": "token"}
-    row: Int[Tensor, "text"]
-    text: Int[Tensor, "text"]
-    mention: Int[Tensor, "text"]
-    types: Bool[Tensor, "text type"]
-
-
-def mark_mention(
-    text: Encoded, mention: Span, markers: Markers, *, types: Sequence[bool], hidden: int | None = None
-) -> Encoded:
-    """Returns the text with [ENT] around the mention and the part `TypedMentions`."""
-    marked, (place,) = mark(text, [mention], [markers.entity], hidden=hidden)
-    zero = torch.zeros(1, dtype=torch.long)
-    return marked.having(TypedMentions(zero, zero, torch.tensor([place[0]]), torch.tensor([list(types)])))
-
-
-@dataclass(frozen=True)
-class TypingCollate:
-    """Packs; nothing is corrupted."""
-
-    pad: int
-    objective: str
-    room: int | None = None
-
-    def __call__(self, texts: Sequence[Encoded], seed: int) -> Batch:
-        units = {self.objective: len(texts)}
-        return pack(texts, pad=self.pad, objective=self.objective, room=self.room, units=units)
+__all__ = ["EntityTyping", "TypedMentions", "mark_mention"]
 
 
 class EntityTyping(Task[Encoded, frozenset[str]]):
     """Any number of types for each marked mention; a type holds if its logit is above `threshold`.
 
     Args:
-        types: their names, in the order of `TypedMentions.types`.
+        types: their names, in the order of `TypedMentions.types`, or a file that holds them (see `kg.enrich.labels`).
+        states: what the classifier reads: "pooled" (paper), "first", "markers", "mentions", "mean".
+        encoder: only asked for the pooler to start with, not kept.
         room: tokens a row may hold; several short texts then share one.
     """
 
@@ -73,24 +43,27 @@ class EntityTyping(Task[Encoded, frozenset[str]]):
         self,
         config: EncoderConfig,
         *,
-        types: Sequence[str],
+        types: Sequence[str] | str,
+        states: Sequence[State] = ("pooled",),
         dropout: float = 0.1,
         threshold: float = 0.0,
+        encoder: Encoder | None = None,
         room: int | None = None,
     ) -> None:
         super().__init__()
         self.name = "entity_typing"
-        self.types, self.threshold = tuple(types), threshold
+        self.types, self.threshold = label_names(types, "types"), threshold
+        self.states = MarkedStates(config, states, 1, encoder)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, len(self.types))
+        self.classifier = nn.Linear(self.states.width, len(self.types))
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
-        self.collate = TypingCollate(config.pad_token_id, self.name, room)
+        self.collate = MarkedCollate(config.pad_token_id, self.name, self.types, room)
 
     def logits(self, batch: Batch, stream: Stream) -> Float[Tensor, "text type"]:
-        texts = batch[Texts]
-        which = batch[TypedMentions].text
-        scores: Tensor = self.classifier(self.dropout(stream.hidden[texts.row[which], texts.first[which]]))
+        asked = batch[TypedMentions]
+        read = self.states(batch, stream, asked.text, asked.mention.unsqueeze(1), asked.marker.unsqueeze(1))
+        scores: Tensor = self.classifier(self.dropout(torch.cat(read, dim=-1)))
         return scores
 
     def loss(self, batch: Batch, stream: Stream) -> Losses:

@@ -2,101 +2,48 @@
 
     [CLS] ... [HD] head [HD] ... [TL] tail [TL] ... [SEP]   ->   one of the relations
 
-The classifier reads [CLS] as ERNIE does, the two markers (Baldini Soares et al., 2019), the mentions, the mean of the
-sentence, or several of them. Where an extension keeps entities beside the tokens, it reads those of head and tail as
-well: the vectors that were looked up (`Stream.side["linked"]`) and what the layers made of them (`["entities"]`).
+The classifier reads the pooled [CLS] as ERNIE does, or other states of the text (`kg.tasks.marked`). Where an extension
+keeps entities beside the tokens, it can read those of head and tail as well: the vectors that were looked up
+(`Stream.side["linked"]`) and what the layers made of them (`["entities"]`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 
-from kelm.batch import Batch, Encoded, Part, Texts, pack
+from kelm.batch import Batch, Encoded
 from kelm.errors import UnknownName, closest
 from kelm.model.config import EncoderConfig
+from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores, Task
 from kelm.typing import Float, Int, Tensor
-from kg.enrich.markers import Markers, Span, mark
+from kg.enrich.labels import label_names
+from kg.enrich.marked import Pairs, mark_pair
 from kg.linking.base import Mentions
+from kg.tasks.marked import MarkedCollate, MarkedStates, State
 
-__all__ = ["Pairs", "RelationClassification", "RelationCollate", "mark_pair"]
+__all__ = ["Pairs", "RelationClassification", "mark_pair"]
 
-
-State = Literal["first", "markers", "mentions", "mean"]
-PLACES: Mapping[State, int] = {"first": 1, "markers": 2, "mentions": 2, "mean": 1}  # vectors that each gives
 SIDES = ("linked", "entities")
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs(Part):
-    """The two entities that each text is asked about.
-
-    Attributes:
-        head, tail: first token of each mention; `head_marker`, `tail_marker`: the marker before it.
-        relation: the right answer's number; -1 where it is not known.
-    """
-
-    indices: ClassVar = {
-        "row": "row",
-        "text": "text",
-        "head": "token",
-        "tail": "token",
-        "head_marker": "token",
-        "tail_marker": "token",
-    }
-    row: Int[Tensor, "pair"]
-    text: Int[Tensor, "pair"]
-    head: Int[Tensor, "pair"]
-    tail: Int[Tensor, "pair"]
-    head_marker: Int[Tensor, "pair"]
-    tail_marker: Int[Tensor, "pair"]
-    relation: Int[Tensor, "pair"]
-
-
-def mark_pair(
-    text: Encoded, head: Span, tail: Span, markers: Markers, *, relation: int = -1, hidden: int | None = None
-) -> Encoded:
-    """Returns the text with [HD] and [TL] around its two mentions and the part `Pairs`.
-
-    Args:
-        head, tail: tokens of the mentions, first and last included.
-        hidden: a token that replaces the words of both mentions (the mask), so that only context and graph can tell.
-    """
-    marked, (new_head, new_tail) = mark(text, [head, tail], [markers.head, markers.tail], hidden=hidden)
-    numbers = (0, 0, new_head[0], new_tail[0], new_head[0] - 1, new_tail[0] - 1, relation)
-    return marked.having(Pairs(*(torch.tensor([number]) for number in numbers)))
-
-
-@dataclass(frozen=True)
-class RelationCollate:
-    """Packs; nothing is corrupted."""
-
-    pad: int
-    objective: str
-    room: int | None = None
-
-    def __call__(self, texts: Sequence[Encoded], seed: int) -> Batch:
-        units = {self.objective: len(texts)}
-        return pack(texts, pad=self.pad, objective=self.objective, room=self.room, units=units)
 
 
 class RelationClassification(Task[Encoded, str]):
     """One of several relations for each text.
 
     Args:
-        relations: their names, in the order of `Pairs.relation`.
-        states: what the classifier reads: "first" (paper), "markers", "mentions" (the mentions' first tokens), "mean".
+        relations: their names, in the order of `Pairs.relation`, or a file that holds them (see `kg.enrich.labels`).
+        states: what the classifier reads: "pooled" (paper), "first", "markers", "mentions", "mean".
         entities: width of the entities to read as well; 0: none.
+        unit: scale every vector that is read to length 1, so that states and entities of any width count alike.
         hidden: width of a tanh layer before the classifier; 0: none.
         negative: a relation that does not count in micro F1, such as TACRED's "no_relation".
+        encoder: only asked for the pooler to start with, not kept.
         room: tokens a row may hold; several short texts then share one.
     """
 
@@ -106,23 +53,25 @@ class RelationClassification(Task[Encoded, str]):
         self,
         config: EncoderConfig,
         *,
-        relations: Sequence[str],
-        states: Sequence[State] = ("first",),
+        relations: Sequence[str] | str,
+        states: Sequence[State] = ("pooled",),
         entities: int = 0,
+        unit: bool = False,
         hidden: int = 0,
         dropout: float = 0.1,
         negative: str | None = None,
+        encoder: Encoder | None = None,
         room: int | None = None,
     ) -> None:
         super().__init__()
         self.name = "relations"
-        self.relations, self.negative = tuple(relations), negative
+        self.relations, self.negative = label_names(relations, "relation"), negative
         if negative is not None and negative not in self.relations:
             raise UnknownName(
-                f'the negative relation "{negative}" is none of them', remedy=closest(negative, relations)
+                f'the negative relation "{negative}" is none of them', remedy=closest(negative, self.relations)
             )
-        self.states, self.entities = tuple(states), entities
-        width = sum(PLACES[state] for state in self.states) * config.hidden_size + 4 * entities
+        self.states, self.entities, self.unit = MarkedStates(config, states, 2, encoder), entities, unit
+        width = self.states.width + 4 * entities
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, hidden) if hidden else None
         self.classifier = nn.Linear(hidden or width, len(self.relations))
@@ -130,16 +79,18 @@ class RelationClassification(Task[Encoded, str]):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=config.initializer_range)
                 nn.init.zeros_(layer.bias)
-        self.collate = RelationCollate(config.pad_token_id, self.name, room)
+        self.collate = MarkedCollate(config.pad_token_id, self.name, self.relations, room)
 
     def features(self, batch: Batch, stream: Stream) -> Float[Tensor, "pair feature"]:
         """Returns what the classifier reads of each pair."""
         pairs = batch[Pairs]
-        read = [vectors for state in self.states for vectors in _read(state, batch, stream)]
+        mentions = torch.stack((pairs.head, pairs.tail), 1)
+        markers = torch.stack((pairs.head_marker, pairs.tail_marker), 1)
+        read = self.states(batch, stream, pairs.text, mentions, markers)
         if self.entities:
             tokens = (pairs.head, pairs.tail)
             read += [_of_entities(batch, stream.side[name], pairs.row, token) for name in SIDES for token in tokens]
-        return torch.cat(read, dim=-1)
+        return torch.cat([normalize(vectors, dim=-1) for vectors in read] if self.unit else read, dim=-1)
 
     def logits(self, batch: Batch, stream: Stream) -> Float[Tensor, "pair relation"]:
         features = self.dropout(self.features(batch, stream))
@@ -173,21 +124,6 @@ class RelationClassification(Task[Encoded, str]):
             "micro_recall": hits / asked if asked else 0.0,
             "micro_f1": _f1(hits, said, asked),
         }
-
-
-def _read(state: State, batch: Batch, stream: Stream) -> list[Float[Tensor, "pair width"]]:
-    pairs, texts, hidden = batch[Pairs], batch[Texts], stream.hidden
-    if state == "first":
-        return [hidden[texts.row[pairs.text], texts.first[pairs.text]]]
-    if state == "markers":
-        return [hidden[pairs.row, pairs.head_marker], hidden[pairs.row, pairs.tail_marker]]
-    if state == "mentions":
-        return [hidden[pairs.row, pairs.head], hidden[pairs.row, pairs.tail]]
-    # All places of each pair's row that lie within its text: several texts may share the row.
-    place = torch.arange(hidden.shape[1], device=hidden.device)
-    first, last = texts.first[pairs.text].unsqueeze(1), texts.last[pairs.text].unsqueeze(1)
-    within = ((place >= first) & (place <= last)).to(hidden.dtype)
-    return [(within.unsqueeze(1) @ hidden[pairs.row]).squeeze(1) / within.sum(1, keepdim=True)]
 
 
 def _of_entities(

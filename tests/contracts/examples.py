@@ -1,19 +1,30 @@
-"""One small example of every plug-in, for the contract tests. A new plug-in adds a line here."""
+"""One small example of every plug-in, for the contract tests. A new plug-in adds a line here.
+
+EXTENSIONS, OBJECTIVES (tasks too) and CORPORA lie at the end. Evaluations need none: they have defaults.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from kelm.batch import Encoded
+from kelm.data.corpus import Corpus
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
 from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
+from kg.enrich.linked_corpus import linked_text
+from kg.enrich.marked_corpora import marked_mentions, marked_pairs
 from kg.enrich.markers import Markers
 from kg.fusion.ernie import Ernie
 from kg.linking.base import Mentions
@@ -21,7 +32,16 @@ from kg.objectives.entity_alignment import EntityAlignment
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.relations import RelationClassification, mark_pair
 
-__all__ = ["EXTENSIONS", "OBJECTIVES", "objective_texts", "plain_encoder", "texts_of"]
+__all__ = [
+    "CORPORA",
+    "EXTENSIONS",
+    "OBJECTIVES",
+    "CorpusExample",
+    "lacking",
+    "objective_texts",
+    "plain_encoder",
+    "texts_of",
+]
 
 SIZES: dict[str, Any] = {
     "vocab_size": 60,
@@ -36,6 +56,16 @@ SIZES: dict[str, Any] = {
 }
 MASK, PAD, SPECIAL = 4, 0, (0, 1, 2, 3, 4)
 ENTITIES, WIDTH = 7, 8
+
+
+def lacking(names: str, examples: Mapping[str, object], plugins: Mapping[str, object]) -> str:
+    """Returns what to do about plug-ins without an example, and examples without a plug-in; nothing if all is well."""
+    here = f"{names} in {Path(__file__).relative_to(Path(__file__).parents[2])}"
+    add = [f'Add a line "{name}": ... to {here}.' for name in sorted(set(plugins) - set(examples))]
+    remove = [
+        f'Remove "{name}" from {here}: no plug-in has that name.' for name in sorted(set(examples) - set(plugins))
+    ]
+    return " ".join([*add, *remove])
 
 
 def plain_encoder(extensions: Mapping[str, Mapping[str, Any]]) -> Encoder:
@@ -115,15 +145,59 @@ def _entity_alignment() -> tuple[Encoder, Objective[Any]]:
 
 
 def _relations() -> tuple[Encoder, Objective[Any]]:
-    encoder, states = _ernie(), ("first", "markers", "mentions", "mean")
+    encoder, states = _ernie(), ("pooled", "first", "markers", "mentions", "mean")
     return encoder, RelationClassification(
-        encoder.config, relations=["a", "b", "c"], states=states, entities=WIDTH, dropout=0.0
+        encoder.config, relations=["a", "b", "c"], states=states, entities=WIDTH, dropout=0.0, encoder=encoder
     )
 
 
 def _entity_typing() -> tuple[Encoder, Objective[Any]]:
     encoder = plain_encoder({})
-    return encoder, EntityTyping(encoder.config, types=["person", "place", "thing"], dropout=0.0)
+    types = ["person", "place", "thing"]
+    return encoder, EntityTyping(encoder.config, types=types, states=("pooled", "markers"), dropout=0.0)
+
+
+@dataclass(frozen=True)
+class CorpusExample:
+    """A corpus of one file.
+
+    Attributes:
+        lines: of the file; each is a text, and they differ.
+        make: opens the file; beside it lies an entity table, "vectors".
+    """
+
+    lines: Sequence[Mapping[str, Any]]
+    make: Callable[[Path], Corpus[Any]]
+
+    def write(self, folder: Path, lines: Sequence[Mapping[str, Any]] | None = None) -> Path:
+        """Writes the file, by default with all its lines, and returns its path."""
+        path = folder / "lines.jsonl"
+        written = (json.dumps(line) for line in (self.lines if lines is None else lines))
+        path.write_text("".join(f"{line}\n" for line in written), encoding="utf-8")
+        if not (folder / "vectors").is_dir():
+            entity_table().save(folder / "vectors")
+        return path
+
+
+SENTENCES = [
+    f"the {noun} of bonn lies on the rhine" for noun in ("city", "old town", "bridge", "port", "church", "hill")
+]
+SENTENCES.append("one more thing about bonn and the river that is called the rhine")
+
+
+@cache
+def words() -> Tokenizer:
+    return vocabulary.train(SENTENCES, 120, "wordpiece", lower=True)
+
+
+def _mention(text: str, name: str) -> list[Any]:
+    start = text.index(name)
+    return [start, start + len(name), {"bonn": "Q1", "rhine": "Q2"}[name]]
+
+
+def _corpus(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> Corpus[Any]:
+    config = EncoderConfig(**{**SIZES, "vocab_size": words().vocabulary_size})
+    return plugin(str(path), tokenizer=words(), config=config, table=str(path.parent / "vectors"), **options)
 
 
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions}
@@ -138,4 +212,21 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "entity_typing": _entity_typing,
     "mlm": _mlm,
     "relations": _relations,
+}
+CORPORA: dict[str, CorpusExample] = {
+    "linked_text": CorpusExample(
+        [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
+        partial(_corpus, linked_text),
+    ),
+    "marked_mentions": CorpusExample(
+        [{"text": text, "mention": _mention(text, "bonn"), "types": ["city"]} for text in SENTENCES],
+        partial(_corpus, marked_mentions, types=["city", "river"]),
+    ),
+    "marked_pairs": CorpusExample(
+        [
+            {"text": text, "head": _mention(text, "bonn"), "tail": _mention(text, "rhine"), "relation": "on"}
+            for text in SENTENCES
+        ],
+        partial(_corpus, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
+    ),
 }

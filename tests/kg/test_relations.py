@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor
 
 from kelm.batch import Encoded, pack
 from kelm.errors import UnknownName, VocabularyMismatch
-from kelm.model import EncoderConfig
+from kelm.model import Encoder, EncoderConfig
 from kg.enrich.markers import Markers, mark, tokens_of
 from kg.linking.base import Mentions
 from kg.tasks.entity_typing import EntityTyping
@@ -115,6 +118,46 @@ def test_scores_equal_scikit_learns() -> None:
     assert scores["macro_f1"] == pytest.approx(f1_score(gold, said, average="macro"))
     expected = f1_score(gold, said, average="micro", labels=["a", "b", "c"])
     assert scores["micro_f1"] == pytest.approx(expected)
+
+
+def test_an_unknown_state_is_named() -> None:
+    with pytest.raises(UnknownName, match=r'field states: no state is called "marker". Did you mean "markers"'):
+        classification(states=["marker"])
+
+
+STATES: dict[str, Callable[[RelationClassification, Tensor], list[Tensor]]] = {
+    "pooled": lambda task, states: [torch.tanh(task.states.pooler.dense(states[0]))],  # type: ignore[union-attr]
+    "first": lambda task, states: [states[0]],
+    "markers": lambda task, states: [states[1], states[8]],
+    "mentions": lambda task, states: [states[2], states[9]],
+    "mean": lambda task, states: [states.mean(0)],
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_is_read_where_it_should_be_wherever_the_text_lies(state: str) -> None:
+    config = EncoderConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=100)
+    text = mark_pair(sentence(), (1, 2), (6, 6), Markers(HEAD, TAIL, ENTITY), relation=0)
+    encoder, task = Encoder(config).eval(), classification(states=[state])
+    alone = encoder.encode(pack([text], pad=0)).hidden[0]
+    batch = pack([text, text], pad=0, room=30)
+    features = task.features(batch, encoder.encode(batch))
+    expected = torch.cat(STATES[state](task, alone))
+    assert torch.allclose(features, expected.expand_as(features), atol=1e-5)
+
+
+def test_the_pooler_starts_as_the_encoders_and_goes_its_own_way() -> None:
+    config = EncoderConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=100)
+    encoder = Encoder(config)
+    assert encoder.pooler is not None
+    for task in (classification(encoder=encoder), EntityTyping(config, types=["person"], encoder=encoder)):
+        assert task.states.pooler is not None
+        assert torch.equal(task.states.pooler.dense.weight, encoder.pooler.dense.weight)
+        assert task.states.pooler.dense.weight is not encoder.pooler.dense.weight
+    encoder.pooler = None
+    fresh = classification(encoder=encoder).states.pooler
+    assert fresh is not None
+    assert 0 < float(fresh.dense.weight.detach().abs().max()) < 6 * config.initializer_range
 
 
 def test_an_unknown_negative_relation_is_named() -> None:
