@@ -1,4 +1,4 @@
-"""The encoder that every arm of a study starts from: a small one, trained on text alone."""
+"""The encoder that every arm of a study starts from: trained on text alone, from scratch or from a checkpoint on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from kelm.batch import Encoded
 from kelm.data.corpus import InMemory
 from kelm.data.stream import BatchStream
-from kelm.model import Encoder, EncoderConfig
+from kelm.model import Encoder, EncoderConfig, hub
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import Tokenizer
 from kelm.training.learner import Learner
@@ -25,14 +25,17 @@ __all__ = ["Pretraining", "pretrain"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretraining:
-    """Masked language modelling of whole words, from scratch.
+    """Masked language modelling of whole words.
 
     Attributes:
-        width, layers: of the encoder; a head for every 64 numbers of width, the inner layer four times as wide.
+        hf: a checkpoint to go on from, a folder or a name on the Hugging Face Hub; None: from scratch.
+        width, layers: of an encoder from scratch; a head for every 64 numbers of width, the inner layer four times as
+            wide.
         tokens: of a batch.
         length: tokens of a text; longer ones are cut.
     """
 
+    hf: str | None = None
     width: int = 128
     layers: int = 4
     steps: int = 4800
@@ -54,8 +57,10 @@ def pretrain(
     """
     torch.manual_seed(recipe.seed)
     texts = random.Random(recipe.seed).sample(list(texts), len(texts))  # a stream mixes its texts within a pool only
-    config = EncoderConfig(**_sizes(recipe, tokenizer))
-    encoder, mlm = Encoder(config), MaskedLanguageModel(config, tokenizer=tokenizer, kind="word")
+    encoder = Encoder(EncoderConfig(**_sizes(recipe, tokenizer))) if recipe.hf is None else Encoder.from_hf(recipe.hf)
+    mlm = MaskedLanguageModel(encoder.config, tokenizer=tokenizer, kind="word")
+    if recipe.hf is not None and hub.read(recipe.hf).head:  # without one, it starts afresh
+        mlm.head.load_state_dict(hub.head_weights(recipe.hf))
     encoded: list[Encoded] = [text for text in tokenizer.encode(texts, length=recipe.length) if len(text) > 4]
     result = Trainer(
         Learner(encoder, [mlm]),

@@ -62,7 +62,8 @@ def material(recipe: FewRel, data: Path, folder: Path, *, say: Callable[[str], N
     graph = joined_graph(data)
     linker = AliasLinker.from_graph(graph, ["en"], options=AliasOptions(max_entities=recipe.ambiguous))
     table = _table(recipe.embedding, graph, gold, folder / "vectors", say)
-    tokenizer = tokenizers.open(_uncompressed(found(data, "vocab/bert_uncased_en_vocab.txt"), folder / "vocab.txt"))
+    vocabulary = recipe.base.hf or _uncompressed(found(data, "vocab/bert_uncased_en_vocab.txt"), folder / "vocab.txt")
+    tokenizer = tokenizers.open(vocabulary)
     articles = list(read_articles(found(data, "linked_text/ernie_wiki_sample/docs.jsonl")))
     others = list(dict.fromkeys(english_texts(data)))
     if not (folder / "base" / "model.safetensors").is_file():

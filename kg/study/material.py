@@ -105,6 +105,7 @@ def split(
     per_relation: int,
     seed: int,
     *,
+    covered: int | None = None,
     uncovered: int | None = None,
 ) -> Split:
     """Returns a random split: `per_relation` examples of each relation to learn from, all others to test on.
@@ -114,7 +115,7 @@ def split(
     and neither entity occurs in the training examples).
 
     Args:
-        uncovered: at most this many examples of that slice, drawn at random.
+        covered, uncovered: at most this many examples of these slices, drawn at random.
 
     Raises:
         InputError: a relation has fewer than two examples with an entity in the graph.
@@ -133,9 +134,13 @@ def split(
     chosen = set(train)
     met = {entity for number in train for entity in examples[number].entities}
     rest = [number for number in range(len(examples)) if number not in chosen]
-    covered = [number for number in rest if known[number]]
-    unseen = [number for number in covered if not met & set(examples[number].entities)]
-    others = [number for number in rest if not known[number]]
-    if uncovered is not None and len(others) > uncovered:
-        others = sorted(random.choice(others, uncovered, replace=False).tolist())
-    return Split(tuple(train), {"covered": tuple(covered), "unseen": tuple(unseen), "uncovered": tuple(others)})
+    others = _some([number for number in rest if not known[number]], uncovered, random)
+    asked = _some([number for number in rest if known[number]], covered, random)
+    unseen = [number for number in asked if not met & set(examples[number].entities)]
+    return Split(tuple(train), {"covered": tuple(asked), "unseen": tuple(unseen), "uncovered": tuple(others)})
+
+
+def _some(numbers: list[int], most: int | None, random: np.random.Generator) -> list[int]:
+    if most is None or len(numbers) <= most:
+        return numbers
+    return sorted(random.choice(numbers, most, replace=False).tolist())

@@ -14,22 +14,17 @@ from pathlib import Path
 
 import torch
 
-from kelm.batch import Encoded
-from kelm.data.corpus import InMemory
-from kelm.data.stream import BatchStream
 from kelm.model import Encoder, hub
-from kelm.objectives.base import Objective
 from kelm.text.tokenizer import Tokenizer
 from kelm.training.learner import Learner
-from kelm.training.recipe import Checkpoints, Optimization, Training
-from kelm.training.trainer import Trainer
+from kelm.training.recipe import Optimization
 from kg.embeddings.table import EntityTable
 from kg.fusion.ernie import Ernie
 from kg.linking.linked_text import LinkedText, RelationText, encode
 from kg.objectives.entity_alignment import EntityAlignment
 from kg.study import probe
+from kg.study.fine_tuning import FineTuning, answers, fine_tuned, train
 from kg.study.material import ARMS, Arm, Split, controlled, encode_examples, split
-from kg.tasks.relations import RelationClassification
 
 __all__ = ["Alignment", "FineTuning", "Material", "Outcome", "Study", "run"]
 
@@ -51,25 +46,6 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FineTuning:
-    """Training of the relation classifier.
-
-    Attributes:
-        steps, passes: at least so many updates, and at least so often through the examples.
-        examples: of a batch, about.
-        layer_decay: factor of the rate from one layer to the one below.
-    """
-
-    steps: int = 100
-    passes: float = 5.0
-    examples: int = 32
-    rate: float = 5e-4
-    layer_decay: float = 1.0
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """What is compared.
 
@@ -79,7 +55,7 @@ class Study:
         hidden: the mentions' words are hidden in the examples.
         links: whose entities the examples have: "gold" ones, or those found by a linker ("automatic").
         heads: of the entity attention.
-        uncovered: test examples without an entity in the graph, at most; None: all.
+        covered, uncovered: test examples with and without an entity in the graph, at most; None: all.
     """
 
     per_relation: tuple[int, ...] = (5, 20, 100)
@@ -89,6 +65,7 @@ class Study:
     length: int = 128
     hidden: bool = True
     heads: int = 4
+    covered: int | None = None
     uncovered: int | None = 2000
     align: Alignment = field(default_factory=Alignment)
     fine_tune: FineTuning = field(default_factory=FineTuning)
@@ -152,7 +129,9 @@ def run(
     known, relations = material.known(), material.relations
     for seed in study.seeds:
         gold = material.examples["gold"]
-        splits = {n: split(gold, known, n, seed, uncovered=study.uncovered) for n in study.per_relation}
+        splits = {
+            n: split(gold, known, n, seed, covered=study.covered, uncovered=study.uncovered) for n in study.per_relation
+        }
         for arm in study.arms:
             missing = [
                 (links, n)
@@ -168,11 +147,11 @@ def run(
             for links, n in missing:
                 say(f"seed {seed}, {arm}, {links} links: fine-tuning on {n} examples of each relation")
                 examples = material.examples[links]
-                answers = {
+                said = {
                     "probe": _probed(examples, splits[n], None if arm == "none" else table),
-                    "ernie": _fine_tuned(study, material, aligned, table, arm, examples, splits[n], seed),
+                    "ernie": _classified(study, material, aligned, table, arm, examples, splits[n], seed),
                 }
-                fresh = list(_outcomes(answers, examples, splits[n], arm, links, seed, n, relations))
+                fresh = list(_outcomes(said, examples, splits[n], arm, links, seed, n, relations))
                 with kept.open("a", encoding="utf-8") as file:  # a line for all of them: whole or not there
                     file.write(json.dumps([asdict(outcome) for outcome in fresh]) + "\n")
                 done += fresh
@@ -198,27 +177,6 @@ def _rows(table: EntityTable, arm: Arm) -> Callable[[str], int]:
     return lambda name: number_of.get(name, -1)
 
 
-def _train(
-    learner: Learner,
-    objective: Objective[Encoded],
-    texts: Sequence[Encoded],
-    steps: int,
-    tokens: int,
-    optim: Optimization,
-    seed: int,
-) -> None:
-    stream = BatchStream(InMemory(texts), objective.collate, tokens=tokens, seed=seed)
-    result = Trainer(
-        learner,
-        {objective.name: stream},
-        train=Training(steps=steps, seed=seed),
-        optim=optim,
-        checkpoints=Checkpoints(every=None),
-    ).run()
-    if result.stopped == "signal":
-        raise KeyboardInterrupt
-
-
 def _aligned(study: Study, material: Material, table: EntityTable, arm: Arm, seed: int, folder: Path) -> Encoder:
     """Returns the base encoder with ERNIE's fusion, trained on linked texts."""
     torch.manual_seed(seed)
@@ -235,11 +193,11 @@ def _aligned(study: Study, material: Material, table: EntityTable, arm: Arm, see
     )
     objective.mlm.head.load_state_dict(hub.head_weights(material.base))
     optim = Optimization(rate=study.align.rate, warmup=0.1)
-    _train(Learner(encoder, [objective]), objective, texts, study.align.steps, study.align.tokens, optim, seed)
+    train(Learner(encoder, [objective]), objective, texts, study.align.steps, study.align.tokens, optim, seed)
     return encoder
 
 
-def _fine_tuned(
+def _classified(
     study: Study,
     material: Material,
     aligned: Encoder,
@@ -249,43 +207,15 @@ def _fine_tuned(
     parts: Split,
     seed: int,
 ) -> dict[int, str]:
-    """Returns the answer to each test example by its number."""
-    import copy
-
-    encoder, options = copy.deepcopy(aligned), study.fine_tune
-    torch.manual_seed(seed)
-    task = RelationClassification(
-        encoder.config,
-        relations=material.relations,
-        states=("mentions", "mean"),
-        entities=table.width,
-        dropout=options.dropout,
-    )
+    """Returns the fine-tuned encoder's answer to each test example by its number."""
+    rows, length = _rows(table, arm), study.length
     encoded = encode_examples(
-        examples, material.tokenizer, task.relations, _rows(table, arm), length=study.length, hidden=study.hidden
+        examples, material.tokenizer, material.relations, rows, length=length, hidden=study.hidden
     )
     texts = [text for number in parts.train if (text := encoded[number]) is not None]
-    mean = sum(map(len, texts)) // len(texts)
-    optim = Optimization(
-        rate=options.rate, layer_decay=options.layer_decay, weight_decay=options.weight_decay, warmup=0.1
-    )
-    steps = max(options.steps, round(options.passes * len(texts) / options.examples))
-    _train(Learner(encoder, [task]), task, texts, steps, mean * options.examples, optim, seed)
+    encoder, task = fine_tuned(study.fine_tune, aligned, texts, material.relations, table.width, seed)
     asked = sorted({number for numbers in parts.test.values() for number in numbers})
-    return dict(_answers(encoder, task, {n: text for n in asked if (text := encoded[n]) is not None}))
-
-
-def _answers(
-    encoder: Encoder, task: RelationClassification, texts: Mapping[int, Encoded], at_once: int = 64
-) -> Iterator[tuple[int, str]]:
-    encoder.eval()
-    task.eval()
-    numbers = sorted(texts, key=lambda number: len(texts[number]))
-    for start in range(0, len(numbers), at_once):
-        some = numbers[start : start + at_once]
-        batch = task.collate([texts[number] for number in some], 0)
-        with torch.inference_mode():
-            yield from zip(some, task.predict(batch, encoder.encode(batch)), strict=True)
+    return answers(encoder, task, {n: text for n in asked if (text := encoded[n]) is not None})
 
 
 def _probed(examples: Sequence[RelationText], parts: Split, table: EntityTable | None) -> dict[int, str]:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ttest_1samp
+from sklearn.linear_model import LogisticRegression
 
 import kg
 from kelm.errors import InputError
+from kelm.model import Encoder
 from kelm.text import vocabulary
 from kelm.training import recipe_file
 from kg.embeddings.recipe import EmbeddingRecipe
@@ -22,8 +25,10 @@ from kg.study import fewrel, probe, report
 from kg.study.base import Pretraining, pretrain
 from kg.study.cldr import Cldr
 from kg.study.fewrel import ErnieFewRel
+from kg.study.fine_tuning import fine_tuned, fit_head
 from kg.study.material import controlled, encode_examples, relink, split
 from kg.study.run import Alignment, FineTuning, Material, Outcome, Study, run
+from kg.tasks.relations import Pairs, RelationClassification
 
 PEOPLE, PLACES = [f"Q{n}" for n in range(12)], [f"Q{n}" for n in range(12, 24)]
 
@@ -188,8 +193,51 @@ def test_a_line_that_a_kill_cut_off_is_made_again(material: Material, tmp_path: 
     assert kept.read_text(encoding="utf-8").count("\n") == 1
 
 
-def test_the_recipe_that_we_ship_is_valid() -> None:
-    path = Path(kg.__file__).parent / "recipes" / "zhang2019_ernie_fewrel.toml"
+@pytest.mark.parametrize("relations", [2, 3])
+def test_a_fitted_head_answers_as_logistic_regression_on_the_same_features(material: Material, relations: int) -> None:
+    """Oracle: scikit-learn's own predictions."""
+    some = [replace(e, relation=f"r{number % relations}") for number, e in enumerate(examples()[:30])]
+    names = [f"r{number}" for number in range(relations)]
+    encoded = encode_examples(some, material.tokenizer, names, lambda name: -1, length=32, hidden=False)
+    texts = [text for text in encoded if text is not None]
+    encoder = Encoder.from_hf(material.base, extensions={"ernie": {"width": 8, "heads": 4}})
+    task = RelationClassification(
+        encoder.config, relations=names, states=("mentions", "mean"), entities=8, unit=True
+    ).eval()
+    fit_head(task, encoder, texts, strength=5.0)
+    batch = task.collate(texts, 0)
+    with torch.no_grad():
+        features = task.features(batch, encoder.encode(batch)).numpy()
+        probabilities = task.logits(batch, encoder.encode(batch)).softmax(-1).numpy()
+    answers = batch[Pairs].relation.numpy()
+    fitted = LogisticRegression(C=5.0, max_iter=500).fit(features - features.mean(0), answers)
+    assert np.allclose(probabilities, fitted.predict_proba(features - features.mean(0)), atol=1e-4)
+
+
+def test_frozen_layers_stay_and_the_others_learn(material: Material) -> None:
+    start = Encoder.from_hf(material.base, extensions={"ernie": {"width": 8, "heads": 4}})
+    encoded = encode_examples(
+        examples()[20:60], material.tokenizer, ["friend", "lives"], lambda name: -1, length=32, hidden=False
+    )
+    options = FineTuning(steps=3, passes=0, frozen=1, rate=1e-2)
+    encoder, _ = fine_tuned(options, start, [t for t in encoded if t is not None], ["friend", "lives"], 8, seed=0)
+    changed = {name for name, value in encoder.state_dict().items() if not value.equal(start.state_dict()[name])}
+    assert not any(name.startswith(("embeddings.", "encoder.layer.0.")) for name in changed)
+    assert any(name.startswith("encoder.layer.1.") for name in changed)
+
+
+def test_a_slice_holds_at_most_as_many_examples_as_asked_for() -> None:
+    some = examples()
+    whole, cut = (split(some, known(some), 5, seed=1, covered=most) for most in (None, 7))
+    assert len(cut.test["covered"]) == 7
+    assert set(cut.test["covered"]) < set(whole.test["covered"])
+    assert set(cut.test["unseen"]) == set(whole.test["unseen"]) & set(cut.test["covered"])
+    assert cut.train == whole.train
+
+
+@pytest.mark.parametrize("name", ["zhang2019_ernie_fewrel", "zhang2019_ernie_fewrel_minilm"])
+def test_the_recipes_that_we_ship_are_valid(name: str) -> None:
+    path = Path(kg.__file__).parent / "recipes" / f"{name}.toml"
     shipped = recipe_file.read_as(lambda values: values.pop("evaluation") and ErnieFewRel, path)
     assert shipped.study.seeds == (0, 1, 2)
     assert shipped.study.arms == ("none", "knowledge", "shuffled", "random")
