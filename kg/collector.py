@@ -13,7 +13,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32
@@ -21,26 +20,13 @@ from jaxtyping import Bool, Int, Int32
 from kelm.errors import FormatError
 from kg.keys import first_rows, row_keys
 from kg.labels import Attributes, Labels, LabelTable, Types, language_code
+from kg.parts import Parts
 from kg.report import Report
 from kg.vocabulary import TextColumn, Vocabulary
 
-__all__ = ["ENTITY", "RELATION", "TYPE", "WHATEVER", "Collector", "Parts", "Pool", "Rows"]
+__all__ = ["ENTITY", "RELATION", "TYPE", "WHATEVER", "Collector", "Pool", "Rows"]
 
 ENTITY, RELATION, TYPE, WHATEVER = range(4)  # whose label a row is; WHATEVER: every role that the name has
-
-
-class Parts(NamedTuple):
-    """The columns of a graph; see `kg.graph.KnowledgeGraph`."""
-
-    heads: Int32[np.ndarray, "triple"]
-    relations: Int32[np.ndarray, "triple"]
-    tails: Int32[np.ndarray, "triple"]
-    entities: Vocabulary
-    relation_names: Vocabulary
-    labels: Labels
-    types: Types
-    attributes: Attributes
-    reports: tuple[Report, ...]
 
 
 class Pool(dict[str, int]):

@@ -10,12 +10,11 @@ the readers in `kg.io` make one. Neighbors are found through compressed sparse r
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32
@@ -24,10 +23,11 @@ from kelm.errors import CheckpointError
 from kg.adjacency import Adjacency
 from kg.collector import ENTITY, RELATION, TYPE, Collector
 from kg.keys import first_rows, row_keys
-from kg.labels import Attributes, Labels, LabelTable, Types
+from kg.labels import Attributes, Labels, Types
+from kg.parts import Parts
 from kg.report import Report
 from kg.storage import open_columns, save_columns
-from kg.vocabulary import TextColumn, Vocabulary
+from kg.vocabulary import Vocabulary
 
 __all__ = ["Adjacency", "GraphBuilder", "KnowledgeGraph", "Labels", "Report", "Types", "Vocabulary"]
 
@@ -199,13 +199,10 @@ class KnowledgeGraph:
 
     @cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name, column in self._columns().items():
-            digest.update(f"{name} {column.dtype.str} {column.shape}\n".encode())
-            digest.update(np.ascontiguousarray(column).view(np.uint8).data)
-        for table in (self.labels.entities, self.labels.relations, self.labels.types):
-            digest.update("\n".join(table.languages).encode() + b"\n\n")
-        return digest.hexdigest()
+        return self._parts().fingerprint()
+
+    def _parts(self) -> Parts:
+        return Parts(*(getattr(self, name) for name in Parts._fields))
 
     def save(self, folder: str | Path) -> None:
         """Writes the graph to `folder`, aside first and then renamed; a graph that is there is replaced.
@@ -213,23 +210,12 @@ class KnowledgeGraph:
         Raises:
             CheckpointError: the folder holds something else or cannot be written. Nothing half-written remains.
         """
-        derived: dict[str, np.ndarray] = {}
+        parts = self._parts()
+        columns = parts.columns() | parts.orders()
         for side in ("leaving", "reaching"):
             adjacency: Adjacency = getattr(self, side)
-            derived |= {f"{side}.offsets": adjacency.offsets, f"{side}.order": adjacency.order}
-        for name, vocabulary in self._vocabularies().items():
-            derived[f"{name}.order"] = vocabulary.order
-        facts = {
-            "triples": len(self),
-            "entities": self.entity_count,
-            "relations": self.relation_count,
-            "fingerprint": self.fingerprint(),
-            "languages": {
-                kind: list(getattr(self.labels, kind).languages) for kind in ("entities", "relations", "types")
-            },
-            "reports": [report.as_json() for report in self.reports],
-        }
-        save_columns(folder, self._columns() | derived, facts)
+            columns |= {f"{side}.offsets": adjacency.offsets, f"{side}.order": adjacency.order}
+        save_columns(folder, columns, {**parts.facts(), "fingerprint": self.fingerprint()})
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> KnowledgeGraph:
@@ -244,33 +230,12 @@ class KnowledgeGraph:
         """
         columns, facts = open_columns(folder, verify=verify)
         try:
-            return _assembled(columns, facts)
+            graph = cls(**Parts.of(columns, facts)._asdict())
+            for side in ("leaving", "reaching"):  # fills the cached property
+                graph.__dict__[side] = Adjacency(columns[f"{side}.offsets"], columns[f"{side}.order"])
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(f"{folder}: the manifest lacks {error}. Build the graph again.") from error
-
-    def _vocabularies(self) -> dict[str, Vocabulary]:
-        return {
-            "entities": self.entities,
-            "relation_names": self.relation_names,
-            "types": self.types.names,
-            "attributes.properties": self.attributes.properties,
-            "attributes.qualifiers": self.attributes.qualifiers,
-        }
-
-    def _columns(self) -> dict[str, np.ndarray]:
-        """All columns by file name, without those that follow from others."""
-        texts = {"labels.texts": self.labels.entities.texts, "attributes.values": self.attributes.values}
-        columns = {"heads": self.heads, "relations": self.relations, "tails": self.tails}
-        for name, column in {**self._vocabularies(), **texts}.items():
-            columns |= {f"{name}.blob": column.blob, f"{name}.offsets": column.offsets}
-        for kind in ("entities", "relations", "types"):
-            table: LabelTable = getattr(self.labels, kind)
-            for part in ("starts", "owner", "preferred", "text"):
-                columns[f"labels.{kind}.{part}"] = getattr(table, part)
-        columns |= {"types.entity_offsets": self.types.offsets, "types.values": self.types.values}
-        for part in ("entity", "property", "value", "qualifier"):
-            columns[f"attributes.{part}"] = getattr(self.attributes, part)
-        return columns
+        return graph
 
 
 def _found(asked: Int[np.ndarray, "triple 3"], known: Int[np.ndarray, "other 3"]) -> Bool[np.ndarray, "triple"]:
@@ -279,42 +244,6 @@ def _found(asked: Int[np.ndarray, "triple 3"], known: Int[np.ndarray, "other 3"]
     both -= both.min(initial=0)  # keys count from 0, and an unknown name's id is -1
     keys = row_keys(*both.T)
     return np.isin(keys[len(both) - len(asked) :], keys[: len(both) - len(asked)])
-
-
-def _assembled(columns: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> KnowledgeGraph:
-    """Returns the graph whose columns and facts `KnowledgeGraph.save` wrote."""
-
-    def vocabulary(name: str) -> Vocabulary:
-        return Vocabulary(columns[f"{name}.blob"], columns[f"{name}.offsets"], columns[f"{name}.order"])
-
-    def texts(name: str) -> TextColumn:
-        return TextColumn(columns[f"{name}.blob"], columns[f"{name}.offsets"])
-
-    shared = texts("labels.texts")
-
-    def table(kind: str) -> LabelTable:
-        parts = {part: columns[f"labels.{kind}.{part}"] for part in ("starts", "owner", "preferred", "text")}
-        return LabelTable(languages=tuple(facts["languages"][kind]), texts=shared, **parts)
-
-    graph = KnowledgeGraph(
-        heads=columns["heads"],
-        relations=columns["relations"],
-        tails=columns["tails"],
-        entities=vocabulary("entities"),
-        relation_names=vocabulary("relation_names"),
-        labels=Labels(table("entities"), table("relations"), table("types")),
-        types=Types(vocabulary("types"), columns["types.entity_offsets"], columns["types.values"]),
-        attributes=Attributes(
-            properties=vocabulary("attributes.properties"),
-            values=texts("attributes.values"),
-            qualifiers=vocabulary("attributes.qualifiers"),
-            **{part: columns[f"attributes.{part}"] for part in ("entity", "property", "value", "qualifier")},
-        ),
-        reports=tuple(Report.of_json(report) for report in facts["reports"]),
-    )
-    for side in ("leaving", "reaching"):  # fills the cached property
-        graph.__dict__[side] = Adjacency(columns[f"{side}.offsets"], columns[f"{side}.order"])
-    return graph
 
 
 class GraphBuilder(Collector):

@@ -3,23 +3,20 @@
     graph/manifest.json    {"format": "kelm-graph", "version": 1, "facts": {...}, "files": {"heads.npy": {...}}}
     graph/heads.npy        NumPy's own format, memory-mapped when opened; no pickle
 
-A folder is written aside and renamed, so that a reader finds the old one, the new one, or none.
+A folder is written aside and renamed (`kelm.data.folders`): a reader finds the old one, the new one, or none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kelm.data.folders import aside
 from kelm.errors import CheckpointError
 
 __all__ = ["MANIFEST", "open_columns", "save_columns"]
@@ -39,19 +36,8 @@ def save_columns(folder: str | Path, columns: Mapping[str, np.ndarray], facts: M
     target = Path(folder).absolute()
     if target.exists() and not (target.is_dir() and (_is_ours(target) or not any(target.iterdir()))):
         raise CheckpointError(f"{target} is there and is not a saved graph. Name another folder, or remove it first.")
-    aside: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-        _write(aside, columns, facts)
-        _swap(aside, target)
-    except OSError as error:
-        raise CheckpointError(
-            f"{target}: cannot write: {error.strerror or error}. Make room or choose another folder, then save again."
-        ) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+    with aside(target) as new:
+        _write(new, columns, facts)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -67,31 +53,9 @@ def _write(folder: Path, columns: Mapping[str, np.ndarray], facts: Mapping[str, 
         path = folder / f"{name}.npy"
         with path.open("wb") as file:
             np.save(file, column, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
     manifest = {"format": _FORMAT, "version": _VERSION, "facts": facts, "files": files}
-    with (folder / MANIFEST).open("w", encoding="utf-8") as text:
-        json.dump(manifest, text, ensure_ascii=False, indent=1)
-        text.flush()
-        os.fsync(text.fileno())
-    folder.chmod(0o755)  # mkdtemp makes it private
-
-
-def _swap(aside: Path, target: Path) -> None:
-    """Puts `aside` in the place of `target`; a folder that is there moves out first, as rename needs an empty place."""
-    if not target.exists():
-        aside.replace(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.replace(old)
-    try:
-        aside.replace(target)
-    except OSError:
-        old.replace(target)
-        raise
-    with suppress(OSError):
-        shutil.rmtree(old)
+    (folder / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Text files from outside, opened safely: UTF-8, line by line, plain or compressed, never whole in memory.
 
     corpus.txt.gz --read--> Line(number=1, text="...", end=57), Line(number=2, ...), ...
+    .gz  .bz2  .xz  .zst (with the package `backports.zstd`)  or plain        by the first bytes, not by the name
 
 Only "\\n" ends a line (a "\\r" before it is dropped): the other separators of Unicode are part of a text. Everything
 that can be wrong with such a file is a `FormatError` with the file, the line and what to do.
@@ -12,15 +13,26 @@ import bz2
 import gzip
 import hashlib
 import io
+import lzma
+import os
+import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from kelm.errors import FormatError, MissingDependency
 
-__all__ = ["LONGEST_LINE", "Line", "fingerprint", "lines", "opened", "read"]
+__all__ = ["ENDINGS", "LONGEST_LINE", "Line", "damage", "fingerprint", "lines", "opened", "opener", "read"]
 
+_BEGINNINGS = {
+    ".gz": rb"\x1f\x8b",
+    ".bz2": rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",  # longer than its mark, as a text may begin with "BZh"
+    ".xz": rb"\xfd7zXZ\x00",
+    ".zst": rb"\x28\xb5\x2f\xfd",
+}
+ENDINGS = (*_BEGINNINGS, ".zstd")  # of the names of compressed files
 LONGEST_LINE = 256 * 2**20  # bytes; what is longer is no text but a binary file or one without line ends
 _WHOLE = 64 * 2**20  # bytes up to which a fingerprint reads everything
 _BLOCK = 2**16
@@ -34,37 +46,70 @@ class Line(NamedTuple):
     end: int
 
 
-def opened(path: str | Path) -> BinaryIO:
-    """Opens a file for reading bytes, decompressing ``.gz``, ``.bz2`` and ``.zst`` by their suffix.
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]]:
+    """Opens a file for reading: its decompressed bytes, and the file itself, whose `tell` measures progress.
+
+    They are one and the same if it is not compressed. What reading them raises is told by `damage`.
 
     Raises:
-        FormatError: there is no such file, or it is a folder.
-        MissingDependency: zstandard is not installed.
+        FormatError: there is no such file, it is a folder, or it may not be read.
+        MissingDependency: the package for zstandard is not installed.
     """
-    path = Path(path)
-    if not path.is_file():
-        problem = "a folder where a file is expected" if path.is_dir() else "no such file"
-        raise FormatError(problem, path=path, remedy="Give the path of an existing text file.")
-    if path.suffix == ".gz":
-        return io.BufferedReader(cast(io.RawIOBase, gzip.open(path, "rb")), _BLOCK)
-    if path.suffix == ".bz2":
-        return io.BufferedReader(cast(io.RawIOBase, bz2.open(path, "rb")), _BLOCK)
-    if path.suffix in (".zst", ".zstd"):
-        return io.BufferedReader(cast(io.RawIOBase, _zstandard(path)), _BLOCK)
-    return path.open("rb")
+    with _raw(path) as raw:
+        start = raw.peek(16)
+        ending = next((ending for ending, mark in _BEGINNINGS.items() if re.match(mark, start)), "")
+        if not ending:
+            yield raw, raw
+            return
+        with io.BufferedReader(opener(ending)(raw, "rb"), _BLOCK) as file:
+            yield file, raw
 
 
-def _zstandard(path: Path) -> BinaryIO:
+def _raw(path: str | Path) -> io.BufferedReader:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        reason = "a folder where a file is expected" if Path(path).is_dir() else error.strerror or error
+        raise FormatError(
+            f"cannot be opened: {reason}", path=path, remedy="Give the path of a file that exists and may be read."
+        ) from error
+
+
+def opener(ending: str) -> Any:
+    """Returns what opens a file of that ending as `gzip.open` does, by path or open file; `open` if it is none of ours.
+
+    Raises:
+        MissingDependency: the package for zstandard is not installed.
+    """
+    if ending in (".zst", ".zstd"):
+        return _zstandard().open
+    return {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(ending, open)
+
+
+def _zstandard() -> Any:
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14
     except ImportError:
         try:
             from backports import zstd  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
-            raise MissingDependency(
-                f"{path}: reading zstandard files needs a package. Run: pip install backports.zstd"
-            ) from None
-    return cast(BinaryIO, zstd.open(path, "rb"))
+            raise MissingDependency("Zstandard files need a package. Run: pip install backports.zstd") from None
+    return zstd
+
+
+def damage(error: Exception, path: str | Path, line: int) -> FormatError | None:
+    """Returns what an error says of the file that was being read at `line`; None if it is about something else."""
+    remedy = "Fetch or copy it again."
+    if isinstance(error, EOFError):
+        return FormatError("the compressed file is cut: it ends in the middle", path=path, line=line, remedy=remedy)
+    if isinstance(error, OSError) and error.errno is not None:
+        problem = f"cannot be read on: {error.strerror}"
+        return FormatError(problem, path=path, line=line, remedy="Check the disk, or the connection to it.")
+    # gzip and bz2 report damage as an OSError without a number; zstandard's error is known only where it is installed
+    if isinstance(error, (OSError, zlib.error, lzma.LZMAError)) or type(error).__name__ == "ZstdError":
+        return FormatError(f"the compressed file is damaged ({error})", path=path, line=line, remedy=remedy)
+    return None
 
 
 def read(path: str | Path, *, number: int = 0, byte: int = 0) -> Iterator[Line]:
@@ -74,14 +119,16 @@ def read(path: str | Path, *, number: int = 0, byte: int = 0) -> Iterator[Line]:
         number, byte: continue after line `number`, whose `end` was `byte` (see `Line`).
 
     Raises:
-        FormatError: the file does not exist or is empty, is cut off or damaged (compressed files), a line is not
-            UTF-8 or longer than `LONGEST_LINE`.
+        FormatError: the file does not exist or is empty, is cut or damaged (compressed files), or is not compressed
+            though its name says so; a line is not UTF-8 or longer than `LONGEST_LINE`.
 
     Cost: one line in memory. Continuing seeks in a plain file and decompresses from the start in others.
     """
     path = Path(path)
     start = number
-    with opened(path) as file:
+    with opened(path) as (file, raw):
+        if file is raw:
+            _check_name(path, raw)
         try:
             if byte:
                 file.seek(byte)
@@ -89,22 +136,22 @@ def read(path: str | Path, *, number: int = 0, byte: int = 0) -> Iterator[Line]:
                 number += 1
                 byte += len(line)
                 yield Line(number, _decoded(line, path, number), byte)
-        except EOFError as error:
-            raise FormatError(
-                "the compressed file ends in the middle", path=path, line=number + 1, remedy="Fetch the file again."
-            ) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise _damaged(path, number + 1, error) from error
-        except OSError as error:  # bz2 reports damage so
-            if path.suffix != ".bz2" or error.errno is not None:
-                raise
-            raise _damaged(path, number + 1, error) from error
         except Exception as error:
-            if type(error).__name__ != "ZstdError":  # its module is known only where it is installed
-                raise
-            raise _damaged(path, number + 1, error) from error
+            if told := damage(error, path, number + 1):
+                raise told from error
+            raise
     if not start and not number:
         raise FormatError("the file is empty", path=path, remedy="Give a file with at least one line.")
+
+
+def _check_name(path: Path, raw: io.BufferedReader) -> None:
+    """Refuses a plain file named as a compressed one: an error page, say, that would pass for a text."""
+    if path.suffix.lower() in ENDINGS and raw.peek(1):
+        raise FormatError(
+            f"the file is damaged or not compressed: {path.suffix} files begin otherwise",
+            path=path,
+            remedy=f"Fetch it again; if it is not compressed, drop the {path.suffix} from its name.",
+        )
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -144,22 +191,9 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
 
 def _remedy(beginning: bytes, path: Path) -> str:
     """Says what to do about bytes that are no UTF-8; `beginning` is the file's first line."""
-    if beginning.startswith(b"\x1f\x8b"):
-        return f"The file is compressed by gzip: name it {path.name}.gz."
-    if beginning.startswith(b"(\xb5/\xfd"):
-        return f"The file is compressed by zstandard: name it {path.name}.zst."
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"Convert it: iconv -f UTF-16 -t UTF-8 {path.name} > utf8-{path.name}"
     return f"Convert it, from Latin-1 say: iconv -f LATIN1 -t UTF-8 {path.name} > utf8-{path.name}"
-
-
-def _damaged(path: Path, line: int, error: Exception) -> FormatError:
-    return FormatError(
-        f"the compressed file is damaged ({error})",
-        path=path,
-        line=line,
-        remedy=f"Fetch the file again; if it is not compressed, drop the {path.suffix} from its name.",
-    )
 
 
 def fingerprint(path: str | Path) -> str:
@@ -167,12 +201,9 @@ def fingerprint(path: str | Path) -> str:
 
     Cost: reads up to 64 MiB whole; of a larger file its size and 1,024 blocks of 64 KiB spread evenly over it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FormatError("no such file", path=path, remedy="Give the path of an existing file.")
-    size = path.stat().st_size
-    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-    with path.open("rb") as file:
+    with _raw(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.blake2b(str(size).encode(), digest_size=16)
         if size <= _WHOLE:
             digest.update(file.read())
             return digest.hexdigest()

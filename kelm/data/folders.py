@@ -1,4 +1,7 @@
-"""A folder is written whole or not at all: aside, forced to the disk, then renamed to its place."""
+"""A folder or a file is written whole or not at all: aside, forced to the disk, then renamed to its place.
+
+.model.tmp-1234      what process 1234 writes, gone when it ends; .model.old.tmp-1234 is what was in the place
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from kelm.errors import CheckpointError
 
-__all__ = ["aside", "force"]
+__all__ = ["aside", "file_aside", "force"]
 
 
 @contextmanager
@@ -22,31 +26,99 @@ def aside(path: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: writing failed; `path` is as it was and nothing half-written remains.
     """
-    new, old = (path.with_name(f".{path.name}.{word}-{os.getpid()}") for word in ("tmp", "old.tmp"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for rest in path.parent.glob(f".{path.name}.*tmp-*"):
-            shutil.rmtree(rest)
+    with _beside(path) as (place, new):
         new.mkdir()
         yield new
         _to_disk(new)
-        if path.exists():
-            path.rename(old)
+        old = place.with_name(f".{place.name}.old.tmp-{os.getpid()}")
+        _swap(place, new, old)
+        force(place.parent)
+        _remove(old)
+
+
+@contextmanager
+def file_aside(path: Path) -> Iterator[Path]:
+    """Gives the path of a file to write, which takes the place of `path` when all of it is on the disk.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with file_aside(Path(folder) / "names.txt") as new:
+    ...         _ = new.write_text("Berlin")
+    ...     print([file.name for file in Path(folder).iterdir()])
+    ['names.txt']
+
+    Raises:
+        CheckpointError: writing failed; `path` is as it was and nothing half-written remains.
+    """
+    with _beside(path) as (place, new):
+        yield new
+        force(new)
+        new.replace(place)
+        force(place.parent)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Gives the place that `path` means (links followed) and a free name beside it; nothing of that name remains."""
+    try:
+        place = path.resolve()
+        new = place.with_name(f".{place.name}.tmp-{os.getpid()}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _clear(place)
         try:
-            new.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
-        force(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+            yield place, new
+        finally:
+            _remove(new)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} could not be written ({error}). Nothing half-written was left and earlier checkpoints are whole. "
-            "Free some space there or choose another folder, then resume."
+            f"{path} could not be written ({error}). Nothing half-written was left, and what was there is whole. "
+            "Free some space or choose another place, then save again or resume."
         ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+
+
+def _swap(place: Path, new: Path, old: Path) -> None:
+    """Puts a new folder in its place; one that is there moves out first, as a rename needs an empty place."""
+    try:
+        if place.exists():
+            place.rename(old)
+        new.rename(place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        raise
+
+
+def _clear(place: Path) -> None:
+    """Removes what killed processes left beside `place`; one killed amid a swap gets its old folder back."""
+    for word in ("old.tmp", "tmp"):
+        for rest in place.parent.glob(f".{escape(place.name)}.{word}-*"):
+            process = rest.name.rpartition("-")[2]
+            if not process.isdecimal() or _is_running(int(process)):
+                continue
+            if word == "old.tmp" and not place.exists():
+                rest.rename(place)
+            else:
+                _remove(rest)
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of that number is there."""
+    if process == os.getpid():
+        return False  # numbers come again: in a container every run may be process 1
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _to_disk(folder: Path) -> None:

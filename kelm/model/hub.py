@@ -16,7 +16,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kelm.data.folders import force
+from kelm.data.folders import file_aside
 from kelm.errors import CannotExport, CheckpointError, UnsafeFile
 from kelm.model.config import FAMILIES, EncoderConfig
 from kelm.typing import Tensor
@@ -216,19 +216,7 @@ def write(
     tensors = {prefix + key: value.detach().contiguous() for key, value in weights.items()}
     tensors |= {HEADS[config.family][key]: value.detach().contiguous() for key, value in (head or {}).items()}
     text = json.dumps(described, indent=2, sort_keys=True) + "\n"
-    new = {name: path / f".{name}.tmp" for name in ("model.safetensors", "config.json")}
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, new["model.safetensors"], metadata={"format": "pt"})
-        new["config.json"].write_text(text, encoding="utf-8")
-        for name, file in new.items():
-            force(file)
-            file.replace(path / name)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error}). Nothing half-written was left. "
-            "Free some space or choose another folder."
-        ) from error
-    finally:
-        for file in new.values():
-            file.unlink(missing_ok=True)
+    with file_aside(path / "config.json") as config_file:
+        config_file.write_text(text, encoding="utf-8")
+        with file_aside(path / "model.safetensors") as weights_file:
+            save_file(tensors, weights_file, metadata={"format": "pt"})

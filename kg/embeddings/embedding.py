@@ -8,10 +8,7 @@ Written aside and renamed; read without a pickle.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +19,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError, InputError
 from kg.embeddings.interactions import TransE
 from kg.embeddings.recipe import EmbeddingRecipe
@@ -137,24 +135,8 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mappin
     Raises:
         CheckpointError: it cannot be written; nothing half-written remains.
     """
-    aside: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
-        aside = Path(name)
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside, {"facts": json.dumps(facts)})
-        aside.chmod(0o644)  # mkstemp makes it private
-        aside.replace(path)
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise CheckpointError(
-            f"{path}: cannot write: {reason}. Make room or choose another folder, then save again."
-        ) from error
-    finally:
-        if aside is not None:
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
+    with file_aside(path) as new:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, new, {"facts": json.dumps(facts)})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -3,19 +3,15 @@
     train(graph, EmbeddingRecipe(engine="pykeen", model="RotatE", rate=0.01, negatives=16))  -> PykeenEmbedding
     PykeenEmbedding.of(model)                                                                a model trained elsewhere
 
-Of a recipe, PyKEEN's loop takes width, epochs, batch size, rate, negatives (of each triple, not shared: keep them
-few), loss, margin, sharpness, sampler, filtered, optimizer, patience, seed, and `options` as arguments of the model.
+Of a recipe, a model takes width, norm, loss, margin, sharpness, seed, and `options` as arguments of its own; the rest
+is for the loop (`kg.embeddings.pykeen_training`).
 """
 
 from __future__ import annotations
 
-import gc
 import inspect
 import math
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,12 +20,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from kelm.errors import CheckpointError, InputError, RecipeError, TrainingDiverged, closest
+from kelm.errors import CheckpointError, InputError, RecipeError, closest
 from kg.embeddings.answers import Side, as_triples
 from kg.embeddings.embedding import FILE, check_same_graph, read_tensors, write_tensors
 from kg.embeddings.interactions import TransE
-from kg.embeddings.progress import Progress, TrainingInterrupted
-from kg.embeddings.ranking import filtered_mrr
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.screening import Scorer, ScreenedTransE
 from kg.embeddings.table import EntityTable
@@ -37,7 +31,7 @@ from kg.embeddings.table import EntityTable
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
 
-__all__ = ["PykeenEmbedding", "PykeenScorer", "train_pykeen"]
+__all__ = ["PykeenEmbedding", "PykeenScorer", "factory_of", "untrained"]
 
 _LOSSES: Mapping[str, tuple[str, tuple[str, ...]]] = {  # PyKEEN's loss and which of its arguments a recipe sets
     "margin": ("marginranking", ("margin",)),
@@ -45,6 +39,7 @@ _LOSSES: Mapping[str, tuple[str, tuple[str, ...]]] = {  # PyKEEN's loss and whic
     "softmax": ("infonce", ()),
     "softplus": ("softplus", ()),
 }
+_COMMON = frozenset({"loss", "random_seed"})  # arguments that every PyKEEN model hands to its base
 _SLICE_NUMBERS = 1 << 25  # most numbers of a slice of candidates' vectors
 
 
@@ -193,7 +188,7 @@ class PykeenEmbedding:
         ):
             raise CheckpointError(f"{path}: expected a PyKEEN model, found {recipe.engine}'s {recipe.model}.")
         triples = as_triples(tensors["triples"].numpy(), facts["entity_count"], facts["relation_count"])
-        model = _model(recipe, _factory(triples, facts["entity_count"], facts["relation_count"]))
+        model = untrained(recipe, factory_of(triples, facts["entity_count"], facts["relation_count"]))
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         try:
             model.load_state_dict(weights)
@@ -215,14 +210,15 @@ def _vectors(model: Any, kind: str) -> Float32[np.ndarray, "row width"]:
     return np.ascontiguousarray(flat.numpy())
 
 
-def _factory(triples: Int64[np.ndarray, "triple 3"], entity_count: int, relation_count: int) -> Any:
+def factory_of(triples: Int64[np.ndarray, "triple 3"], entity_count: int, relation_count: int) -> Any:
+    """Returns PyKEEN's form of triples."""
     from pykeen.triples import CoreTriplesFactory
 
     return CoreTriplesFactory(torch.from_numpy(triples), num_entities=entity_count, num_relations=relation_count)
 
 
-def _model(recipe: EmbeddingRecipe, factory: Any) -> Any:
-    """Returns the untrained model.
+def untrained(recipe: EmbeddingRecipe, factory: Any) -> Any:
+    """Returns the model that a recipe names, before any training.
 
     Raises:
         RecipeError: PyKEEN has no such model, or it does not take these options.
@@ -255,141 +251,3 @@ def _model(recipe: EmbeddingRecipe, factory: Any) -> Any:
             field="options",
             remedy="See the model's page in PyKEEN's manual.",
         ) from error
-
-
-_COMMON = frozenset({"loss", "random_seed"})  # arguments that every PyKEEN model hands to its base
-
-
-@contextmanager
-def _shorter_collections() -> Iterator[None]:
-    """Keeps what is alive out of garbage collections: PyKEEN asks for a whole one after every epoch."""
-    if gc.get_freeze_count():  # the program has its own arrangement
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-class _Enough(Exception):
-    """Ends PyKEEN's loop when validation no longer gains."""
-
-
-def train_pykeen(
-    triples: Int64[np.ndarray, "triple 3"],
-    entity_count: int,
-    relation_count: int,
-    recipe: EmbeddingRecipe,
-    *,
-    fingerprint: str = "",
-    validation: Int64[np.ndarray, "triple 3"] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> PykeenEmbedding:
-    """Trains a PyKEEN model by its stochastic local closed world loop; see `kg.embeddings.train.train`.
-
-    Raises:
-        RecipeError: PyKEEN has no such model, or it does not take these options.
-        TrainingDiverged: the loss is not a number.
-        TrainingInterrupted: Ctrl-C; holds what was learned.
-    """
-    from pykeen.training import NonFiniteLossError, SLCWATrainingLoop
-    from pykeen.utils import set_random_seed
-
-    set_random_seed(recipe.seed)
-    factory = _factory(triples, entity_count, relation_count)
-    model = _model(recipe, factory)
-    optimizer = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[recipe.optimizer]
-    loop = SLCWATrainingLoop(
-        model=model,
-        triples_factory=factory,
-        optimizer=optimizer(params=model.get_grad_params(), lr=recipe.rate),
-        negative_sampler="bernoulli" if recipe.sampler == "bernoulli" else "basic",
-        negative_sampler_kwargs={"num_negs_per_pos": recipe.negatives, "filtered": recipe.filtered},
-    )
-    watch = _Watch(model, recipe, triples, fingerprint, validation, progress)
-    try:
-        with warnings.catch_warnings(), _shorter_collections():
-            for noise in ("Training instances are always shuffled", "'pin_memory' argument is set as true"):
-                warnings.filterwarnings("ignore", noise)  # PyKEEN's calls of itself and of torch
-            loop.train(
-                triples_factory=factory,
-                num_epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                use_tqdm=False,
-                num_workers=0,  # its default forks workers anew for every epoch
-                pin_memory=False,
-                callbacks=watch.callback(),
-            )
-    except _Enough:
-        pass
-    except NonFiniteLossError as error:
-        raise TrainingDiverged(
-            f"PyKEEN's loss is not a number in epoch {len(watch.history) + 1}. Lower the rate (now {recipe.rate})."
-        ) from error
-    except KeyboardInterrupt as interrupt:
-        raise TrainingInterrupted(watch.embedding()) from interrupt
-    return watch.embedding()
-
-
-class _Watch:
-    """Follows PyKEEN's loop: progress, validation, the best weights."""
-
-    def __init__(
-        self,
-        model: Any,
-        recipe: EmbeddingRecipe,
-        triples: Int64[np.ndarray, "triple 3"],
-        fingerprint: str,
-        validation: Int64[np.ndarray, "triple 3"] | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.model, self.recipe, self.triples, self.fingerprint = model, recipe, triples, fingerprint
-        self.validation, self.progress = validation, progress
-        self.history: list[Progress] = []
-        self.best: dict[str, torch.Tensor] | None = None
-        self.best_mrr, self.misses = -1.0, 0
-        self.began = self.latest = time.perf_counter()
-
-    def callback(self) -> Any:
-        """Returns the callback that PyKEEN's loop calls after each epoch."""
-        from pykeen.training.callbacks import TrainingCallback
-
-        class Follow(TrainingCallback):
-            def __init__(self, watch: _Watch) -> None:
-                super().__init__()
-                self.watch = watch
-
-            def post_epoch(self, epoch: int, epoch_loss: float, **_: Any) -> None:
-                self.watch.epoch(epoch, epoch_loss)
-
-        return Follow(self)
-
-    def epoch(self, epoch: int, loss: float) -> None:
-        """Notes an epoch; raises `_Enough` when validation has not gained for `patience` checks."""
-        now, mrr = time.perf_counter(), None
-        speed = len(self.triples) / (now - self.latest)
-        if self.validation is not None and (epoch % self.recipe.check_every == 0 or epoch == self.recipe.epochs):
-            training = self.model.training
-            mrr = filtered_mrr(PykeenEmbedding.of(self.model), self.validation, self.triples)
-            self.model.train(training)
-            if mrr > self.best_mrr:
-                self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-                self.best_mrr, self.misses = mrr, 0
-            else:
-                self.misses += 1
-        done = Progress(epoch, self.recipe.epochs, float(loss), speed, now - self.began, mrr)
-        self.history.append(done)
-        if self.progress is not None:
-            self.progress(done)
-        self.latest = time.perf_counter()
-        if self.recipe.patience and self.misses >= self.recipe.patience:
-            raise _Enough
-
-    def embedding(self) -> PykeenEmbedding:
-        """Returns the best model so far, or the latest without validation."""
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
-        history = tuple(done.facts() for done in self.history)
-        return PykeenEmbedding(self.model.eval(), self.recipe, self.triples, self.fingerprint, history)

@@ -76,7 +76,7 @@ def train(
     fingerprint = str(source.fingerprint()) if hasattr(source, "fingerprint") else ""
     checked = None if validation is None else as_triples(validation, *counts)
     if recipe.engine == "pykeen":
-        from kg.embeddings.pykeen import train_pykeen
+        from kg.embeddings.pykeen_training import train_pykeen
 
         return train_pykeen(triples, *counts, recipe, fingerprint=fingerprint, validation=checked, progress=progress)
     return _Loop(triples, *counts, recipe, fingerprint).run(checked, progress)

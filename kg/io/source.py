@@ -1,29 +1,25 @@
-"""Opens a file, plain or compressed, as chunks of whole lines or as numbered lines of text.
+"""A graph's source, plain or compressed (`kelm.data.files`), as chunks of whole lines or as numbered lines of text.
 
-    .gz  .bz2  .xz  .zst (with the package `backports.zstd`)  or plain        by the first bytes, not by the name
-
-A missing, empty, truncated or mis-encoded file becomes a `FormatError` with the line and what to do.
+A missing, empty, truncated or mis-encoded file becomes a `FormatError` with the line and what to do. A plain file that
+is named as a compressed one is read all the same; a corpus refuses it, since there any line would pass for a text.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
-import lzma
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO
 
-from kelm.errors import FormatError, MissingDependency
+from kelm.data.files import ENDINGS, damage, opened, opener
+from kelm.data.folders import file_aside
+from kelm.errors import CheckpointError, FormatError
 from kg.io.journal import Journal
 
 __all__ = ["beside", "chunks", "decoded", "json_value", "lines", "opened", "required", "suffix", "written"]
 
 _CHUNK = 1 << 24  # bytes; larger is no faster, and this much times three fits into small machines
-_COMPRESSIONS = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -34,50 +30,9 @@ def suffix(path: str | Path) -> str:
     '.nt'
     """
     name = Path(path)
-    if name.suffix.lower().lstrip(".") in _COMPRESSIONS.values():
+    if name.suffix.lower() in ENDINGS:
         name = name.with_suffix("")
     return name.suffix.lower()
-
-
-@contextmanager
-def opened(path: str | Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Opens `path` for reading: its decompressed bytes, and the file itself (whose `tell` measures progress).
-
-    Raises:
-        FormatError: there is no such file, it is a folder, or it cannot be read.
-        MissingDependency: a `.zst` file without the package that reads it.
-    """
-    try:
-        raw = Path(path).open("rb")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise FormatError(
-            f"cannot be opened: {error.strerror or error}", path=path, remedy="Check the path and its permissions."
-        ) from error
-    with raw:
-        start = raw.read(6)
-        raw.seek(0)
-        kind = next((kind for magic, kind in _COMPRESSIONS.items() if start.startswith(magic)), "")
-        yield _decompressed(raw, kind), raw
-
-
-def _decompressed(raw: BinaryIO, kind: str) -> BinaryIO:
-    if kind == "gz":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-    if kind == "bz2":
-        return cast(BinaryIO, bz2.BZ2File(raw))
-    if kind == "xz":
-        return cast(BinaryIO, lzma.LZMAFile(raw))
-    if kind == "zst":
-        return cast(BinaryIO, _zstandard().open(raw, "rb"))
-    return raw
-
-
-def _zstandard() -> Any:
-    try:
-        from backports import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise MissingDependency("Reading .zst needs a package. Run: pip install backports.zstd") from error
-    return zstd
 
 
 def chunks(
@@ -124,19 +79,10 @@ def _numbered(chunk: bytes, journal: Journal, line_ends: bool) -> tuple[int, byt
 def _read(file: BinaryIO, size: int, path: str | Path, line: int) -> bytes:
     try:
         return file.read(size)
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, ValueError) as error:
-        raise FormatError(
-            f"the compressed file is cut off or damaged ({error})",
-            path=path,
-            line=line,
-            remedy="Download or copy it again; the lines before this one are readable.",
-        ) from error
     except Exception as error:
-        if type(error).__name__ != "ZstdError":  # the package is optional, so its error cannot be named
-            raise
-        raise FormatError(
-            f"the compressed file is damaged ({error})", path=path, line=line, remedy="Download or copy it again."
-        ) from error
+        if told := damage(error, path, line):
+            raise told from error
+        raise
 
 
 def decoded(chunk: bytes, first: int, journal: Journal) -> str:
@@ -177,7 +123,7 @@ def lines(path: str | Path, journal: Journal, *, line_ends: bool = True) -> Iter
 def beside(folder: str | Path, name: str) -> Path | None:
     """Returns the file `name` of a folder, or `name.gz` and the like; None if there is none."""
     plain = Path(folder) / name
-    candidates = (plain, *(plain.with_name(f"{plain.name}.{ending}") for ending in _COMPRESSIONS.values()))
+    candidates = (plain, *(plain.with_name(f"{plain.name}{ending}") for ending in ENDINGS))
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -212,21 +158,20 @@ def json_value(path: str | Path) -> Any:
 
 @contextmanager
 def written(path: str | Path) -> Iterator[IO[bytes]]:
-    """Opens `path` for writing, aside and renamed at the end; compressed if its name ends in .gz, .bz2 or .xz.
+    """Opens `path` for writing, aside and renamed at the end; compressed if its name has the ending of a compression.
 
     Raises:
         FormatError: the file cannot be written. Nothing half-written remains.
+        MissingDependency: the package for zstandard is not installed.
     """
     target = Path(path)
-    aside = target.with_name(f".{target.name}.partial")
-    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if not target.parent.is_dir():
+        raise FormatError("cannot be written: no such folder", path=path, remedy="Make the folder, or choose another.")
     try:
-        with openers.get(target.suffix.lower(), open)(aside, "wb") as file:
+        with file_aside(target) as new, opener(target.suffix.lower())(new, "wb") as file:
             yield file
-        aside.replace(target)
-    except OSError as error:
+    except CheckpointError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
         raise FormatError(
-            f"cannot be written: {error.strerror or error}", path=path, remedy="Make room or choose another place."
+            f"cannot be written: {reason}", path=path, remedy="Make room or choose another place."
         ) from error
-    finally:
-        aside.unlink(missing_ok=True)

@@ -10,8 +10,6 @@ the "commonness" of the linking literature (Medelyan & Legg, 2008), here from wh
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -23,7 +21,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from kelm.data.files import lines
-from kelm.errors import CheckpointError, FormatError, UnknownName, closest
+from kelm.data.folders import file_aside
+from kelm.errors import FormatError, UnknownName, closest
 from kg.labels import language_code
 from kg.linking.base import NIL, Candidate
 from kg.linking.folding import BARRIER, END, START, fold, is_dense
@@ -180,26 +179,9 @@ class NameTable:
         Raises:
             CheckpointError: it cannot be written; what was there before is untouched.
         """
-        target = Path(path)
-        aside: Path | None = None
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, place = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-            aside = Path(place)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(_line({"format": _FORMAT, "version": _VERSION, "options": asdict(self.options)}))
-                file.writelines(_line(row) for row in self.rows)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.chmod(0o644)  # mkstemp makes it private
-            aside.replace(target)
-        except OSError as error:
-            raise CheckpointError(
-                f"{target}: cannot write: {error.strerror or error}. Make room or choose another file, then save again."
-            ) from error
-        finally:
-            if aside is not None:
-                aside.unlink(missing_ok=True)
+        with file_aside(Path(path)) as new, new.open("w", encoding="utf-8") as file:
+            file.write(_line({"format": _FORMAT, "version": _VERSION, "options": asdict(self.options)}))
+            file.writelines(_line(row) for row in self.rows)
 
     @classmethod
     def load(cls, path: str | Path) -> NameTable:

@@ -128,7 +128,7 @@ def fit_head(task: RelationClassification, encoder: Encoder, texts: Sequence[Enc
     fitted = LogisticRegression(C=strength, max_iter=500).fit(features - middle, relations)
     weights = np.column_stack([fitted.coef_, fitted.intercept_ - fitted.coef_ @ middle]).astype(np.float32)
     if len(weights) == 1:  # of two relations scikit-learn weighs the second against the first
-        weights = np.concatenate([-weights, weights]) / 2
+        weights = np.concatenate([-weights / 2, weights / 2])
     known = torch.from_numpy(fitted.classes_)
     with torch.no_grad():
         task.classifier.weight[known] = torch.from_numpy(weights[:, :-1])

@@ -149,6 +149,22 @@ def test_zstandard_is_read_where_installed(tmp_path: Path) -> None:
         kg.io.read(path)
 
 
+def test_a_plain_file_named_as_a_compressed_one_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "triples.tsv.gz"
+    path.write_bytes(b"a\tp\tb\n")
+    assert list(kg.io.read(path).names()) == [("a", "p", "b")]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
+def test_graphs_are_written_compressed_as_the_name_says(tmp_path: Path, ending: str) -> None:
+    if ending == ".zst":
+        pytest.importorskip("backports.zstd")
+    kg.io.write(berlin(), tmp_path / "plain.tsv")
+    kg.io.write(berlin(), tmp_path / f"graph.tsv{ending}")
+    assert (tmp_path / f"graph.tsv{ending}").read_bytes() != (tmp_path / "plain.tsv").read_bytes()
+    assert list(kg.io.read(tmp_path / f"graph.tsv{ending}").names()) == list(berlin().names())
+
+
 TRIPLE = b"a\tp\tb\n"
 BAD: dict[str, tuple[str, bytes, str]] = {
     "broken UTF-8": (
@@ -279,6 +295,22 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be written"):
         kg.io.write(berlin(), tmp_path / "nowhere" / "graph.nt")
     assert [path.name for path in tmp_path.iterdir()] == ["taken.nt"]
+
+
+def test_a_full_disk_leaves_the_exported_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "graph.nt.gz"
+    kg.io.write(berlin(), path)
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(FormatError, match=r"graph\.nt\.gz: cannot be written: No space left on device"):
+            kg.io.write(berlin().where(np.array([True, False, False])), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_all_errors_of_input_are_kelm_errors() -> None:

@@ -274,8 +274,8 @@ import multiprocessing
 from tests.kelm.data.test_stream import stream
 batches = iter(stream(workers=2))
 next(batches)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     for batch in batches:
         pass
 except KeyboardInterrupt:
