@@ -23,6 +23,17 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("pykeen", "rdflib", "networkx", "datasets", "matplotlib", "sklearn", "scipy", "accelerate", "spacy", "babel")
 
+DOORS = {  # by which modules a heavy library enters; whatever else needs it asks them
+    "accelerate": ("kelm/cli/train.py", "kelm/training/device.py"),
+    "fasttext": ("multilingual/identify.py",),
+    "matplotlib": ("kg/study/report.py",),
+    "networkx": ("kg/io/networkx.py",),
+    "pykeen": ("kg/embeddings/pykeen.py", "kg/embeddings/pykeen_training.py", "kg/io/pykeen.py"),
+    "pyoxigraph": ("kg/io/oxigraph.py", "kg/io/terms.py"),
+    "rdflib": ("kg/io/rdflib.py",),
+    "sentencepiece": ("kelm/text/sentence_piece.py", "kelm/text/vocabulary.py"),
+}
+
 
 def name_of(path):
     return str(path.relative_to(ROOT))
@@ -77,6 +88,16 @@ def test_importing_a_package_imports_no_side_library(package):
     code = f"import sys, {package}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_heavy_library_enters_through_its_door(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            named = [node.module]
+        for library in {name.split(".")[0] for name in named} & set(DOORS):
+            assert name_of(path) in DOORS[library], f"line {node.lineno}: {library} enters by {DOORS[library]} only"
 
 
 def test_versions_agree():

@@ -53,7 +53,8 @@ class VocabularyHead(nn.Module):
     ) -> Float[Tensor, ""]:
         """Returns the summed cross-entropy of the labels.
 
-        Cost: at most `LOGITS_AT_ONCE` logits are alive at a time; beyond that the logits are computed twice.
+        Cost: three arrays of at most `LOGITS_AT_ONCE` numbers at a time (logits, their logarithmic softmax, its
+        gradient); beyond that the logits are computed twice.
         """
         size = max(1, LOGITS_AT_ONCE // len(vocabulary))
         transformed = self.transform(states)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from torch import nn
 
 from kelm.batch import Batch
@@ -16,7 +17,9 @@ from kelm.errors import RecipeError
 from kelm.objectives.base import Losses
 from kelm.training.learner import Learner
 
-__all__ = ["Call", "accelerator", "seed"]
+__all__ = ["Call", "accelerator", "agreed", "everyone", "process", "seed"]
+
+X = TypeVar("X")
 
 
 class Call(nn.Module):
@@ -46,6 +49,8 @@ def accelerator(precision: str) -> Accelerator:
         RecipeError: the device cannot compute in that precision.
     """
     wanted = "no" if precision == "fp32" else precision
+    if precision == "fp16" and process().device.type == "cpu":  # accelerate would compute in fp32 and not say so
+        raise RecipeError("fp16 needs a GPU", field="train.precision", remedy="Use fp32 or bf16.")
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()  # one process may train several models, each in its own precision
     # An objective that a step leaves out, or a pooler, leaves parameters without gradients.
@@ -56,3 +61,20 @@ def accelerator(precision: str) -> Accelerator:
         raise RecipeError(
             f"{precision} does not work here ({error})", field="train.precision", remedy="Use fp32 or bf16."
         ) from error
+
+
+def process() -> PartialState:
+    """Returns which process this is, and of how many."""
+    return PartialState()
+
+
+def everyone(value: X) -> list[X]:
+    """Returns the value of every process, by rank."""
+    gathered: list[X] = gather_object([value])
+    return gathered
+
+
+def agreed(value: X) -> X:
+    """Returns the first process's value, in all processes."""
+    first: X = broadcast_object_list([value])[0]
+    return first

@@ -1,9 +1,11 @@
 """What a run says about itself: a progress bar (plain lines where there is no terminal), JSON lines, TensorBoard.
 
-log.jsonl   {"step": 20, "loss": 5.1, "losses": {"mlm": 5.1}, "rate": 4e-5, "norm": 1.3, "tokens_per_second": 9000}
+log.jsonl   {"step": 20, "steps": 10, "loss": 5.1, "rate": 4e-5, "norm": 1.3, "tokens_per_second": 9000,
+             "losses": {"mlm": 5.1}}
             {"step": 100, "scores": {"mlm/loss": 4.2}}
 
-Losses are means over the steps since the line before.
+Losses are means over the `steps` since the line before, or since the run was resumed; steps left out do not count.
+Rate and norm are those of the last of them. What is no number is null.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError
 from kelm.training.recipe import Logging
 
@@ -53,7 +56,7 @@ class Log:
         self, folder: Path | None, options: Logging, *, steps: int, start: int = 0, show: bool = False
     ) -> None:
         self._file = None if folder is None else folder / "log.jsonl"
-        self._board = _board(folder) if folder is not None and options.tensorboard else None
+        self._board = _board(folder, start) if folder is not None and options.tensorboard else None
         self._every, self._steps = options.every, steps
         self._gathered: list[Record] = []
         self._clock = time.perf_counter()
@@ -75,12 +78,38 @@ class Log:
             self._board.close()
 
     def step(self, record: Record) -> None:
-        """Takes a step; writes a line when it is time."""
+        """Takes a step; writes a line when it is time, see also `flush`."""
         self._gathered.append(record)
         if self._bar is not None:
             self._bar.update(self._task, completed=record.step)
         if record.step % self._every == 0 or record.step == self._steps:
-            self._write_steps()
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes a line about the steps since the last one, if there are any."""
+        records, self._gathered = self._gathered, []
+        if not records:
+            return
+        before, self._clock = self._clock, time.perf_counter()
+        last = records[-1]
+        losses: dict[str, float] = {}
+        for name in dict.fromkeys(name for record in records for name in record.losses):
+            values = [record.losses[name] for record in records if name in record.losses]
+            losses[name] = sum(values) / len(values)
+        numbers = {
+            "loss": sum(record.loss for record in records) / len(records),
+            "rate": last.rate,
+            "norm": last.norm,
+            "tokens_per_second": round(sum(record.tokens for record in records) / (self._clock - before)),
+        }
+        self._line({"step": last.step, "steps": len(records), **numbers, "losses": losses})
+        self._plot(last.step, numbers | losses)
+        told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        if self._bar is not None:
+            self._bar.update(self._task, told=told, speed=numbers["tokens_per_second"], rate=last.rate)
+        else:
+            speed = f"{numbers['tokens_per_second']:,} tokens/s"
+            self.say(f"step {last.step} of {self._steps}: {told}, rate {last.rate:.2e}, {speed}")
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
         """Takes an evaluation."""
@@ -93,36 +122,11 @@ class Log:
         if self._console is not None:
             self._console.print(text, highlight=False)
 
-    def _write_steps(self) -> None:
-        records, self._gathered = self._gathered, []
-        before, self._clock = self._clock, time.perf_counter()
-        last = records[-1]
-        losses: dict[str, float] = {}
-        for name in dict.fromkeys(name for record in records for name in record.losses):
-            values = [record.losses[name] for record in records if name in record.losses]
-            losses[name] = sum(values) / len(values)
-        line = {
-            "step": last.step,
-            "loss": sum(record.loss for record in records) / len(records),
-            "losses": losses,
-            "rate": last.rate,
-            "norm": last.norm,
-            "tokens_per_second": round(sum(record.tokens for record in records) / (self._clock - before)),
-        }
-        self._line(line)
-        self._plot(last.step, {key: value for key, value in line.items() if isinstance(value, (int, float))} | losses)
-        told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        if self._bar is not None:
-            self._bar.update(self._task, told=told, speed=line["tokens_per_second"], rate=last.rate)
-        else:
-            speed = f"{line['tokens_per_second']:,} tokens/s"
-            self.say(f"step {last.step} of {self._steps}: {told}, rate {last.rate:.2e}, {speed}")
-
     def _line(self, line: Mapping[str, Any]) -> None:
         if self._file is None:
             return
         with _told(self._file), self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(_finite(line)) + "\n")
 
     def _plot(self, step: int, values: Mapping[str, Any]) -> None:
         if self._board is not None:
@@ -145,12 +149,12 @@ def _bar(console: Console | None, steps: int, start: int) -> tuple[Progress | No
     return bar, bar.add_task("", total=steps, completed=start, told="", speed=0, rate=0.0)
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)  # what a killed run plotted is hidden
 
 
 @contextmanager
@@ -171,12 +175,15 @@ def _cut(file: Path, start: int) -> None:
     kept = [line for line in lines if _step_of(line) <= start]
     if kept == lines:
         return
-    new = file.with_suffix(".tmp")
-    try:
+    with file_aside(file) as new:
         new.write_text("".join(kept), encoding="utf-8")
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    """Returns a line's value with None for numbers that JSON cannot write."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step_of(line: str) -> float:

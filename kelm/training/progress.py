@@ -44,7 +44,7 @@ class Result:
 
     Attributes:
         stopped: all steps "done", "patience" lost, the "data" ended, or a "signal" came.
-        signal: its number.
+        signal: its number, whichever process it came to; also of one that came too late to stop the run.
         history: (step, scores) of each evaluation since this run started or was resumed.
     """
 

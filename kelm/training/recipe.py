@@ -137,7 +137,7 @@ class Training:
 
     Attributes:
         steps: how many updates. With `passes` in a recipe: counted from the data.
-        passes: how often the first objective's corpus is read; give this or `steps`.
+        passes: how often the first objective's corpus is read, by all processes together; give this or `steps`.
         accumulation: batches of each objective in one step, per process.
         seed: of weights, dropout, shuffling and corruption.
         not_finite: what to do when a loss is not a number: stop, or leave that step out (at most 10 in a row).

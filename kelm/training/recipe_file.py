@@ -167,7 +167,7 @@ def convert(kind: Any, value: Any, field: str) -> Any:
         return convert(next(part for part in arguments if part is not type(None)), value, field)
     if origin is Literal:
         if value not in arguments:
-            raise RecipeError(f"{value!r} is not allowed", field=field, remedy=closest(str(value), arguments))
+            raise RecipeError(f"{value!r} is not allowed", field=field, remedy=closest(str(value), map(str, arguments)))
         return value
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is not Ellipsis and len(arguments) != len(value):

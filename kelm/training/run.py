@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from kelm.batch import Batch, Visibility
 from kelm.data.corpus import Corpus, Shard
 from kelm.data.stream import BatchStream
 from kelm.errors import CheckpointError, RecipeError
-from kelm.training import construct
+from kelm.training import construct, device
 from kelm.training.checkpoint import checkpoints
 from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
@@ -34,7 +33,6 @@ from kelm.training.progress import Result
 from kelm.training.recipe import Batching, Recipe
 from kelm.training.recipe_file import keep, write
 from kelm.training.trainer import Trainer
-from kelm.training.work import everyone
 
 __all__ = ["count_batches", "train"]
 
@@ -52,7 +50,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: boo
     Raises:
         RecipeError, CheckpointError, TrainingDiverged, and whatever reading the data raises.
     """
-    folder, process = Path(folder), PartialState()
+    folder, process = Path(folder), device.process()
     if not resume and checkpoints(folder / "checkpoints"):
         raise CheckpointError(f"{folder} already holds a run. Resume it, or choose another folder.")
     torch.manual_seed(recipe.train.seed)
@@ -69,7 +67,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: boo
     }
     shard = Shard(process.process_index, process.num_processes)
     steps = recipe.train.steps or _steps(recipe, sources[recipe.objectives[0].name], shard)
-    evaluate = _held_out(recipe, parts)
+    held_out = _held_out(recipe, parts)
     trainer = Trainer(
         learner,
         {name: _stream(source, learner, name, recipe, shard) for name, source in sources.items()},
@@ -82,11 +80,11 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: boo
         rates=_rates(recipe),
         folder=folder,
         resume=resume,
-        evaluate=evaluate,
+        evaluate=_evaluation(held_out, recipe),
         show=show,
     )
     if process.is_main_process:
-        _record(folder, recipe, steps, sources, learner)
+        _record(folder, recipe, steps, {"data": sources, "held_out": held_out}, learner)
     result = trainer.run()
     if process.is_main_process and result.stopped != "signal":
         words.save(folder / "model")
@@ -94,9 +92,20 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: boo
 
 
 def count_batches(corpus: Corpus[Any], batch: Batching, *, seed: int = 0, shard: Shard = Shard()) -> int:  # noqa: B008
-    """Returns the batches of one pass over a corpus. Cost: reads and tokenizes it once."""
+    """Returns the batches of one pass over a shard, as its data workers divide it.
+
+    Cost: reads and tokenizes the shard once, in as many workers.
+    """
     stream = BatchStream(
-        corpus, _Nothing(), tokens=batch.tokens, room=batch.room, pool=batch.pool, seed=seed, shard=shard, passes=1
+        corpus,
+        _Nothing(),
+        tokens=batch.tokens,
+        room=batch.room,
+        pool=batch.pool,
+        workers=batch.workers,
+        seed=seed,
+        shard=shard,
+        passes=1,
     )
     return sum(1 for _ in stream)
 
@@ -113,11 +122,12 @@ class _Nothing:
 
 
 def _steps(recipe: Recipe, source: Corpus[Any], shard: Shard) -> int:
-    """Returns how many steps the passes over the first objective's corpus are."""
-    batches: int = min(everyone(count_batches(source, recipe.batch, seed=recipe.train.seed, shard=shard)))
+    """Returns how many steps of all processes together are the passes over the first objective's corpus."""
+    batches = sum(device.everyone(count_batches(source, recipe.batch, seed=recipe.train.seed, shard=shard)))
     rates = _rates(recipe)
     share = 1.0 if rates is None else rates[recipe.objectives[0].name] / sum(rates.values())
-    return max(1, math.ceil(batches * (recipe.train.passes or 1) / recipe.train.accumulation / share))
+    steps = batches * (recipe.train.passes or 1) / (shard.count * recipe.train.accumulation * share)
+    return max(1, math.ceil(round(steps, 6)))  # 100 * 1.1 is a little more than 110
 
 
 def _rates(recipe: Recipe) -> dict[str, float] | None:
@@ -140,35 +150,41 @@ def _stream(source: Corpus[Any], learner: Learner, name: str, recipe: Recipe, sh
     )
 
 
-def _held_out(recipe: Recipe, parts: construct.Parts) -> HeldOut | None:
-    texts = {}
-    for number, choice in enumerate(recipe.objectives):
-        if choice.held_out is not None:
-            source = construct.corpus(choice.held_out, parts, recipe.batch.room, f"objectives.{number}.held_out")
-            texts[choice.name] = [item for item, _ in source.stream()]
-    if recipe.evaluation.metric is not None and not texts:
+def _held_out(recipe: Recipe, parts: construct.Parts) -> dict[str, Corpus[Any]]:
+    return {
+        choice.name: construct.corpus(choice.held_out, parts, recipe.batch.room, f"objectives.{number}.held_out")
+        for number, choice in enumerate(recipe.objectives)
+        if choice.held_out is not None
+    }
+
+
+def _evaluation(held_out: Mapping[str, Corpus[Any]], recipe: Recipe) -> HeldOut | None:
+    if recipe.evaluation.metric is not None and not held_out:
         raise RecipeError(
             "there is nothing to evaluate on",
             field="evaluation.metric",
             remedy="Give an objective a held_out corpus, or leave the metric out.",
         )
+    texts = {name: [item for item, _ in source.stream()] for name, source in held_out.items()}
     return HeldOut(texts, tokens=recipe.batch.tokens) if texts else None
 
 
-def _record(folder: Path, recipe: Recipe, steps: int, sources: Mapping[str, Corpus[Any]], learner: Learner) -> None:
+def _record(
+    folder: Path, recipe: Recipe, steps: int, corpora: Mapping[str, Mapping[str, Corpus[Any]]], learner: Learner
+) -> None:
     """Writes what is needed to run the same again."""
     record = {
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "seed": recipe.train.seed,
         "steps": steps,
         "parameters": sum(parameter.numel() for parameter in learner.parameters()),
-        "data": {name: source.fingerprint() for name, source in sources.items()},
+        **{use: {name: one.fingerprint() for name, one in named.items()} for use, named in corpora.items()},
         "machine": {
             "system": platform.platform(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-            "processes": PartialState().num_processes,
+            "processes": device.process().num_processes,
         },
     }
     try:

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 
 from kelm.errors import CheckpointError, KelmError, RecipeError, TrainingDiverged, closest
 from kelm.tasks.base import Scores
 from kelm.training import checkpoint, device, optim
+from kelm.training.device import everyone
 from kelm.training.learner import Learner
 from kelm.training.log import Log, Record
 from kelm.training.progress import Progress, Reason, Result
 from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
 from kelm.training.signals import Interrupts
-from kelm.training.work import Batches, Work, draw, everyone, turn
+from kelm.training.work import Batches, Work, draw, turn
 from kelm.typing import Tensor
 
 __all__ = ["Trainer"]
@@ -81,6 +81,7 @@ class Trainer:
         self.resume, self.show, self.logging = resume, show, log
         self.progress = Progress()
         self._history: list[tuple[int, Scores]] = []
+        self._signal: int | None = None
         self._best_weights: dict[str, Tensor] | None = None
         self._prepare()
 
@@ -103,8 +104,9 @@ class Trainer:
         with Interrupts() as self._interrupts, self.log, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
             reason = self._loop()
+            self.log.flush()
             self._close(reason)
-        return Result(self.progress, reason, self._interrupts.received, tuple(self._history))
+        return Result(self.progress, reason, self._signal or self._interrupts.received, tuple(self._history))
 
     def _loop(self) -> Reason:
         names = list(self.streams)
@@ -116,33 +118,29 @@ class Trainer:
             work = draw(self._iterators, turn(names, self.rates, self.train.seed, step), self.train.accumulation)
             if work is None:
                 return "data"
-            interrupted = self._update(step, work)
+            self._signal = self._update(step, work)
             self.progress = replace(self.progress, seconds=self.progress.seconds + time.perf_counter() - started)
             improved = self._score() if _due(step, self.evaluation.every) else False
-            if improved or interrupted or _due(step, self.checkpoints.every):
+            if improved or self._signal is not None or _due(step, self.checkpoints.every):
                 self._save()
-            if interrupted:
+            if self._signal is not None:
                 return "signal"
         return "done"
 
-    def _update(self, step: int, work: Work) -> bool:
-        """Makes one update; returns whether some process was asked to stop."""
+    def _update(self, step: int, work: Work) -> int | None:
+        """Makes one update; returns the signal by which some process was asked to stop, the same in all of them."""
         sums, wrong = self._backward(work)
         told = everyone((sums, wrong, self._interrupts.received))
         wrong = [entry for _, entries, _ in told for entry in entries]
         factor = optim.factor(self.optim, step, self.steps)
         norm = math.nan
         if not wrong:
-            norm = float(self.accelerator.clip_grad_norm_(self.learner.parameters(), self.optim.clip or math.inf))
-            if not math.isfinite(norm) and self.train.precision != "fp16":  # fp16: the scaler leaves the step out
+            norm = self._step(factor)
+            if not math.isfinite(norm) and not self._overflows():
                 origins = everyone([origin for batch in work.batches for origin in batch.origins])
                 wrong = [("gradient", norm, tuple(origin for part in origins for origin in part))]
         if wrong:
             self._diverged(step, wrong)
-        else:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.optim.rate * group["scale"] * factor
-            self._stepper.step()
         self._stepper.zero_grad(set_to_none=True)
 
         losses: dict[str, float] = {}
@@ -154,7 +152,21 @@ class Trainer:
         if not wrong:
             total = sum(self._weight(name.partition("/")[0]) * value for name, value in losses.items())
             self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens))
-        return any(number is not None for _, _, number in told)
+        return next((number for _, _, number in told if number is not None), None)
+
+    def _step(self, factor: float) -> float:
+        """Clips the gradient and updates the weights, unless it is not finite; returns its norm."""
+        norm = float(self.accelerator.clip_grad_norm_(self.learner.parameters(), self.optim.clip or math.inf))
+        if math.isfinite(norm) or self.accelerator.scaler is not None:  # which leaves out such a step, and notes it
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.optim.rate * group["scale"] * factor
+            self._stepper.step()
+        return norm
+
+    def _overflows(self) -> bool:
+        """Whether fp16's loss scale is what made the gradient infinite; the scaler has halved it by now."""
+        scaler = self.accelerator.scaler
+        return scaler is not None and scaler.get_scale() >= 1.0
 
     def _backward(self, work: Work) -> tuple[dict[str, float], list[tuple[str, float, tuple[str, ...]]]]:
         """Returns this process's share of each mean loss, and losses that are no numbers with their texts' origins."""
@@ -200,7 +212,7 @@ class Trainer:
             return False
         self._called.eval()
         with torch.no_grad(), self.accelerator.autocast():
-            scores = dict(broadcast_object_list([self.evaluate(self.learner)])[0])
+            scores = dict(device.agreed(self.evaluate(self.learner)))
         self._called.train()
         step, metric = self.progress.step, self.evaluation.metric
         self._history.append((step, scores))
@@ -213,8 +225,8 @@ class Trainer:
                 f'no score is called "{metric}"', field="evaluation.metric", remedy=closest(metric, scores)
             )
         sign = 1 if self.evaluation.better == "higher" else -1
-        best = self.progress.best
-        if best is not None and not sign * scores[metric] > sign * best:
+        best = -math.inf if self.progress.best is None else sign * self.progress.best
+        if not sign * scores[metric] > best:  # nor is what is no number
             self.progress = replace(self.progress, waited=self.progress.waited + 1)
             return False
         self.progress = replace(self.progress, best=scores[metric], best_step=step, waited=0)

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 
 from kelm.batch import Batch, Texts
+from kelm.training.device import everyone
 
-__all__ = ["Batches", "Work", "draw", "everyone", "turn"]
+__all__ = ["Batches", "Work", "draw", "turn"]
 
 TEXTS, TOKENS = "/texts", "/tokens"  # no loss has a name with a slash
 
@@ -83,12 +83,6 @@ def draw(iterators: Mapping[str, Iterator[Batch]], names: Sequence[str], accumul
         batches=tuple(batch for name in names for batch in drawn[name][: common[name]]),
         counts={name: _total(count for counts in counted for count in counts[name][: common[name]]) for name in names},
     )
-
-
-def everyone(value: Any) -> list[Any]:
-    """Returns the value of every process, by rank."""
-    gathered: list[Any] = gather_object([value])
-    return gathered
 
 
 def _total(counts: Iterable[Counter[str]]) -> Counter[str]:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from kelm.cli import run
 from kelm.data.corpus import Shard
 from kelm.data.reader import Reader
 from kelm.data.sources import TextFiles
+from kelm.data.stream import BatchStream
 from kelm.model import Encoder, EncoderConfig, VocabularyHead
 from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training.checkpoint import checkpoints, read_tensors
+from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.recipe import Batching
 from kelm.training.recipe_file import read
@@ -44,6 +47,8 @@ def test_a_run_records_what_it_was(home: Path) -> None:
     assert (record["seed"], record["steps"]) == (0, 12)
     reader = Reader(TextFiles(home / "text.txt"), open_tokenizer(home / "vocab.txt"), 32)
     assert record["data"] == {"mlm": reader.fingerprint()}
+    held_out = Reader(TextFiles(home / "held_out.txt"), open_tokenizer(home / "vocab.txt"), 32)
+    assert record["held_out"] == {"mlm": held_out.fingerprint()}
     assert record["machine"]["processes"] == 1
     lines = [json.loads(line) for line in (home / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "losses" in line] == list(range(1, 13))
@@ -93,6 +98,52 @@ def test_passes_are_counted_as_steps(home: Path, tmp_path: Path) -> None:
     (tmp_path / "passes.toml").write_text(text)
     result = train_recipe(read(tmp_path / "passes.toml"), tmp_path / "run", show=False)
     assert (result.stopped, result.progress.step) == ("done", 9)  # ceil(11 * 1.5 / 2)
+
+
+def test_passes_are_counted_as_the_workers_divide_them(home: Path) -> None:
+    """1,140 tokens are one batch of 800, and two if two workers read half of them each."""
+    reader = Reader(TextFiles(home / "text.txt"), open_tokenizer(home / "vocab.txt"), 32)
+    alone, shared = Batching(tokens=800), Batching(tokens=800, workers=2)
+    assert (count_batches(reader, alone), count_batches(reader, shared)) == (1, 2)
+    quarters = [count_batches(reader, Batching(tokens=100), shard=part) for part in Shard(1, 2).split(2)]
+    assert count_batches(reader, Batching(tokens=100, workers=2), shard=Shard(1, 2)) == sum(quarters)
+
+
+def test_everything_in_a_recipe_reaches_the_trainer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def trainer(learner: Learner, streams: dict[str, BatchStream[Any]], **options: Any) -> None:
+        given.update(options, streams=streams)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kelm.training.run.Trainer", trainer)
+    wanted = read(
+        home / "tiny.toml",
+        ["objectives.mlm.weight=0.5", "objectives.mlm.rate=2.0", "train.seed=7", "batch.room=32", "batch.workers=2"],
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_recipe(wanted, home / "never", resume=True, show=False)
+    for name, part in (
+        ("train", wanted.train),
+        ("optim", wanted.optim),
+        ("evaluation", wanted.evaluation),
+        ("checkpoints", wanted.checkpoint),
+        ("log", wanted.log),
+    ):
+        assert given[name] == part
+    assert (given["weights"], given["rates"]) == ({"mlm": 0.5}, {"mlm": 2.0})
+    assert (given["folder"], given["resume"], given["show"]) == (home / "never", True, False)
+    assert isinstance(given["evaluate"], HeldOut)
+    settings = given["streams"]["mlm"].state()
+    expected = {"tokens": 100, "room": 32, "pool": 50, "seed": 7, "workers": 2, "shard": [0, 1]}
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_a_run_is_not_resumed_by_another_recipe(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(home / "run", tmp_path / "run")
+    arguments = ["train", str(home / "tiny.toml"), "--out", str(tmp_path / "run"), "--resume", "--quiet"]
+    assert run([*arguments, "--set", "optim.rate=1"]) == 2
+    assert "another recipe has its results here" in capsys.readouterr().err
 
 
 def test_training_goes_on_from_a_model_of_ours_with_its_heads(

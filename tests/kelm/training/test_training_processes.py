@@ -10,15 +10,28 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kelm.data.corpus import Shard
+from kelm.data.reader import Reader
+from kelm.data.sources import TextFiles
 from kelm.errors import CheckpointError
+from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training.recipe import Training
+from kelm.training.recipe_file import read
+from kelm.training.run import count_batches
 from kelm.training.trainer import Trainer
 from tests.kelm.training.tiny_run import Texts, learner
-from tests.kelm.training.tiny_text import vocabulary
+from tests.kelm.training.tiny_text import recipe, vocabulary
 from tests.kelm.training.two_processes import train, train_words
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.timeout(600)
+
+
+def passes(folder: Path) -> Path:
+    """Writes a recipe that reads its corpus twice."""
+    path = recipe(folder)
+    path.write_text(path.read_text().replace("steps = 12", "passes = 2"))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +40,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, "-m", "tests.kelm.training.two_processes", str(folder), str(vocabulary(folder))]
+    command = [
+        *torchrun,
+        "-m",
+        "tests.kelm.training.two_processes",
+        str(folder),
+        str(vocabulary(folder)),
+        str(passes(folder)),
+    ]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as started:
@@ -67,10 +87,20 @@ def test_two_processes_hide_the_same_words_as_one(folder: Path, tmp_path: Path) 
     assert_equal(tmp_path, folder / "two-words", lines=10)
 
 
+def test_passes_are_those_of_all_processes_together(folder: Path) -> None:
+    wanted = read(folder / "tiny.toml")
+    reader = Reader(TextFiles(folder / "text.txt"), open_tokenizer(folder / "vocab.txt"), 32)
+    parts = [count_batches(reader, wanted.batch, shard=Shard(rank, 2)) for rank in range(2)]
+    assert parts == [5, 6]
+    assert json.loads((folder / "two-passes" / "run.json").read_text())["steps"] == 11  # two of each process's 5.5
+    state = json.loads((folder / "two-passes" / "checkpoints" / "step-00000011" / "state.json").read_text())
+    ends = [process["streams"]["mlm"]["positions"][0] for process in state["processes"]]
+    assert [(end["pass"], end["given"]) for end in ends] == [(2, 1), (1, 1)]  # a batch too many and one too few
+
+
 def test_a_signal_to_one_process_stops_both_and_both_resume(folder: Path) -> None:
     first, second = (json.loads((folder / f"told-{rank}.json").read_text()) for rank in (0, 1))
-    assert first == [2, "signal", None, 4]  # 2 processes; batches 7 and 8 of the fourth step
-    assert second == [2, "signal", signal.SIGTERM, 4]
+    assert first == second == [2, "signal", signal.SIGTERM, 4]  # 2 processes; batches 7 and 8 of the fourth step
     for file in (
         "model/model.safetensors",
         "model/heads.safetensors",

@@ -16,9 +16,11 @@ from kelm.data.reader import Reader
 from kelm.data.stream import BatchStream
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import open as open_tokenizer
+from kelm.training import run
 from kelm.training.learner import Learner
 from kelm.training.progress import Result
 from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
+from kelm.training.recipe_file import read
 from kelm.training.trainer import Trainer
 from tests.kelm.training.tiny_run import Texts, learner
 from tests.kelm.training.tiny_text import sentence
@@ -93,6 +95,7 @@ if __name__ == "__main__":
     for rates in (False, True):
         train(place / f"two-{rates}", rates=rates, **half)
     train_words(place / "two-words", Path(sys.argv[2]), **half)
+    run.train(read(sys.argv[3]), place / "two-passes", show=False)
     stopped = train(place / "two-stopped", rates=False, tick=ask_one_to_stop, **half)
     told = [stopped.stopped, stopped.signal, stopped.progress.step]
     train(place / "two-stopped", rates=False, **half)
