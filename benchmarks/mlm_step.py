@@ -51,7 +51,7 @@ class Size:
     batch: int
 
 
-SIZES = {"mlm-step-32k": Size(30_522, 512, 32), "mlm-step-250k": Size(250_002, 128, 16)}
+SIZES = {"mlm-step-32k": Size(30_522, 512, 32), "mlm-step-250k": Size(250_002, 64, 16)}
 SHAPE: dict[str, Any] = {
     "hidden_size": 256,
     "num_hidden_layers": 4,

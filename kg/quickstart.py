@@ -39,7 +39,7 @@ def quickstart(
         raise InputError("this is a file, not a folder", path=out, remedy="Choose another place with --out.")
     study = Cldr()
     study = replace(study, study=replace(study.study, seeds=tuple(range(seeds))))
-    recipe_file.keep(study, out / "recipe.toml")
+    recipe_file.keep(study, out / "recipe.toml", evaluation="ernie_cldr")
 
     def say(text: str) -> None:
         console.print(f"[dim]{time.perf_counter() - started:5.0f} s[/] {text}", highlight=False)

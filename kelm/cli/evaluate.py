@@ -34,12 +34,13 @@ def evaluate(
     from rich.console import Console
     from rich.markdown import Markdown
 
+    from kelm import plugins
     from kelm.evaluation.base import Evaluation
     from kelm.training import recipe_file
 
     wanted: Evaluation = recipe_file.read_as(_kind, recipe, change or ())
     folder = out or Path("runs") / recipe.stem
-    recipe_file.keep(wanted, folder / "recipe.toml")
+    recipe_file.keep(wanted, folder / "recipe.toml", evaluation=plugins.name_of("evaluations", type(wanted)))
     named = os.environ.get("KELM_DATA")
     console = Console(stderr=True)
     given = data or (Path(named) if named else None)

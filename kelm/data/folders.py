@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from kelm.errors import CheckpointError
 
-__all__ = ["aside", "file_aside", "force"]
+__all__ = ["added", "aside", "file_aside", "force"]
 
 
 @contextmanager
@@ -34,6 +34,29 @@ def aside(path: Path) -> Iterator[Path]:
         _swap(place, new, old)
         force(place.parent)
         _remove(old)
+
+
+@contextmanager
+def added(path: Path) -> Iterator[Path]:
+    """Gives a folder to write into, whose entries are added to the folder `path` when all of them are on the disk.
+
+    Entries of the same names are replaced, each by one rename; others stay.
+
+    Raises:
+        CheckpointError: writing failed; no entry is half-written.
+    """
+    with _beside(path) as (place, new):
+        new.mkdir()
+        yield new
+        _to_disk(new)
+        place.mkdir(exist_ok=True)
+        for entry in sorted(new.iterdir()):
+            if entry.is_dir():
+                _swap(place / entry.name, entry, place / f".{entry.name}.old.tmp-{os.getpid()}")
+                _remove(place / f".{entry.name}.old.tmp-{os.getpid()}")
+            else:
+                entry.replace(place / entry.name)
+        force(place)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from kelm import plugins
 from kelm.batch import Batch, Visibility
+from kelm.data.folders import added
 from kelm.errors import CheckpointError, KelmError, TextTooLong
 from kelm.model import hub
 from kelm.model.config import EncoderConfig
@@ -257,11 +258,18 @@ class Encoder(PreTrainedModel):
         return opened
 
     def save_pretrained(self, save_directory: Any, *arguments: Any, **options: Any) -> None:
-        """Writes weights, configuration and what extensions keep beside them."""
+        """Writes weights, configuration and what extensions keep beside them.
+
+        Raises:
+            CheckpointError: the disk is full or the folder cannot be written; nothing half-written remains.
+        """
         self.config.extensions = {name: extension.options for name, extension in self._named_extensions()}
-        super().save_pretrained(save_directory, *arguments, **options)
-        for extension in self._extensions():
-            extension.save(Path(save_directory))
+        if options.get("push_to_hub"):
+            options.setdefault("repo_id", Path(save_directory).name)
+        with added(Path(save_directory)) as new:
+            super().save_pretrained(new, *arguments, **options)
+            for extension in self._extensions():
+                extension.save(new)
 
 
 def _extension(name: str, config: EncoderConfig, options: Mapping[str, Any]) -> Extension:

@@ -58,6 +58,7 @@ class Source:
     fields: Mapping[str, Any]
     encoder: Mapping[str, Tensor]
     head: Mapping[str, Tensor]
+    tied: bool = True  # the head's decoder is the table of word embeddings
 
 
 def folder(name_or_path: str | Path) -> Path:
@@ -137,11 +138,13 @@ def read(name_or_path: str | Path) -> Source:
     kind = described.get("position_embedding_type", "absolute")
     if kind != "absolute":
         raise CheckpointError(f'{path}: position embeddings of type "{kind}" are not supported; only "absolute" are.')
+    if described.get("is_decoder") or described.get("add_cross_attention"):
+        raise CheckpointError(f"{path} is a decoder (is_decoder, add_cross_attention); only encoders are supported.")
     defaults = {"pad_token_id": 0 if family == "bert" else 1}
     fields = {**defaults, "family": family}
     fields.update({name: described[name] for name in SHARED_FIELDS if described.get(name) is not None})
     encoder, head = _parted(read_weights(path), family)
-    return Source(path, fields, encoder, head)
+    return Source(path, fields, encoder, head, tied=described.get("tie_word_embeddings", True))
 
 
 def _parted(weights: Mapping[str, Tensor], family: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -187,6 +190,11 @@ def head_weights(name_or_path: str | Path) -> dict[str, Tensor]:
     if set(source.head) != set(wanted):
         lacking = ", ".join(theirs for ours, theirs in wanted.items() if ours not in source.head)
         raise CheckpointError(f"{source.path} has no vocabulary head (lacks {lacking}). Start with a fresh one.")
+    if not source.tied:
+        raise CheckpointError(
+            f"{source.path} has a vocabulary head with a table of its own (tie_word_embeddings = false), which is not "
+            "supported. Start with a fresh head."
+        )
     return dict(source.head)
 
 

@@ -89,16 +89,17 @@ def write(recipe: Any, path: str | Path) -> None:
     Path(path).write_text(tomli_w.dumps(_plain(recipe)), encoding="utf-8")
 
 
-def keep(recipe: Any, path: Path) -> None:
-    """Writes a recipe beside its results, unless it is there already.
+def keep(recipe: Any, path: Path, *, evaluation: str) -> None:
+    """Writes a recipe of an evaluation beside its results, unless it is there already.
 
     Raises:
         RecipeError: another recipe is there, so that results of both would be mixed.
     """
-    if path.is_file():
-        import tomli_w
+    import tomli_w
 
-        if path.read_text(encoding="utf-8") != tomli_w.dumps(_plain(recipe)):
+    text = tomli_w.dumps({"evaluation": evaluation, **_plain(recipe)})
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
             raise RecipeError(
                 "another recipe has its results here",
                 path=path,
@@ -106,7 +107,7 @@ def keep(recipe: Any, path: Path) -> None:
             )
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(recipe, path)
+    path.write_text(text, encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,8 @@ class FineTuning:
         strength: inverse regularization of the logistic regression that the head starts from; 0 starts it afresh.
         steps, passes: at least so many updates, and at least so often through the examples.
         examples: of a batch, about.
+        entities: the classifier reads head's and tail's entity, as looked up and as fused, beside the states of the
+            text; without, only what the fusion brought into the text.
         frozen: lowest layers that are left as they are, the embeddings with them.
         layer_decay: factor of the rate from one layer to the one below.
     """
@@ -45,6 +47,7 @@ class FineTuning:
     passes: float = 5.0
     examples: int = 32
     rate: float = 5e-4
+    entities: bool = True
     frozen: int = 0
     layer_decay: float = 1.0
     weight_decay: float = 0.01

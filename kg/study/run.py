@@ -24,7 +24,7 @@ from kg.linking.linked_text import LinkedText, RelationText, encode
 from kg.objectives.entity_alignment import EntityAlignment
 from kg.study import probe
 from kg.study.fine_tuning import FineTuning, answers, fine_tuned, train
-from kg.study.material import ARMS, Arm, Split, controlled, encode_examples, split
+from kg.study.material import ARMS, Arm, Links, Split, controlled, encode_examples, split
 
 __all__ = ["Alignment", "FineTuning", "Material", "Outcome", "Study", "run"]
 
@@ -61,7 +61,7 @@ class Study:
     per_relation: tuple[int, ...] = (5, 20, 100)
     seeds: tuple[int, ...] = (0, 1, 2)
     arms: tuple[Arm, ...] = ARMS
-    links: tuple[str, ...] = ("gold",)
+    links: tuple[Links, ...] = ("gold",)
     length: int = 128
     hidden: bool = True
     heads: int = 4
@@ -213,7 +213,9 @@ def _classified(
         examples, material.tokenizer, material.relations, rows, length=length, hidden=study.hidden
     )
     texts = [text for number in parts.train if (text := encoded[number]) is not None]
-    encoder, task = fine_tuned(study.fine_tune, aligned, texts, material.relations, table.width, seed)
+    encoder, task = fine_tuned(
+        study.fine_tune, aligned, texts, material.relations, table.width if study.fine_tune.entities else 0, seed
+    )
     asked = sorted({number for numbers in parts.test.values() for number in numbers})
     return answers(encoder, task, {n: text for n in asked if (text := encoded[n]) is not None})
 

@@ -94,3 +94,15 @@ def _at(options: Any, key: str) -> Any:
     for name in key.split("."):
         options = getattr(options, name)
     return options
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_kept_beside_its_results_runs_again(name: str, tmp_path: Path) -> None:
+    recipe_file.keep(kind(name)(), tmp_path / "recipe.toml", evaluation=name)
+
+    def named(values: dict[str, Any]) -> type[Any]:
+        assert values.pop("evaluation") == name
+        return kind(name)
+
+    assert recipe_file.read_as(named, tmp_path / "recipe.toml") == kind(name)()
+    recipe_file.keep(kind(name)(), tmp_path / "recipe.toml", evaluation=name)  # the same again is no conflict

@@ -240,6 +240,7 @@ def test_the_recipes_that_we_ship_are_valid(name: str) -> None:
     path = Path(kg.__file__).parent / "recipes" / f"{name}.toml"
     shipped = recipe_file.read_as(lambda values: values.pop("evaluation") and ErnieFewRel, path)
     assert shipped.study.seeds == (0, 1, 2)
+    assert shipped.study.links == ("gold", "automatic")
     assert shipped.study.arms == ("none", "knowledge", "shuffled", "random")
 
 

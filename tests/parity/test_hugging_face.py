@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +239,11 @@ def _without_configuration(folder: Path) -> None:
     (folder / "config.json").write_text("{", encoding="utf-8")
 
 
+def _as_a_decoder(folder: Path) -> None:
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"is_decoder": True}
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "told"),
     [
@@ -248,6 +254,7 @@ def _without_configuration(folder: Path) -> None:
         (_as_a_pickle, UnsafeFile, "pytorch_model.bin is a pickle"),
         (_of_another_kind, CheckpointError, 'model type "gpt2" is not supported'),
         (_without_configuration, CheckpointError, "config.json is missing or no JSON"),
+        (_as_a_decoder, CheckpointError, "only encoders are supported"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_by_name(
@@ -272,6 +279,15 @@ def test_our_own_folders_are_as_well(
     damage(tmp_path)
     with pytest.raises(error, match=told):
         AutoModel.from_pretrained(tmp_path)
+
+
+def test_a_head_with_a_table_of_its_own_is_refused(tmp_path: Path) -> None:
+    saved(small("bert"), tmp_path)
+    described = json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) | {"tie_word_embeddings": False}
+    (tmp_path / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    Encoder.from_hf(tmp_path)  # the encoder is as good as ever
+    with pytest.raises(CheckpointError, match="a table of its own"):
+        hub.head_weights(tmp_path)
 
 
 def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -308,6 +324,25 @@ def test_a_text_longer_than_the_model_is_named_with_its_origin() -> None:
         encoder.encode(batch)
     packed = replace(batch, positions=torch.arange(9).remainder(5).expand(2, 9))
     assert encoder.encode(packed).hidden.shape == (2, 9, 32)
+
+
+def test_a_full_disk_leaves_a_saved_model_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(EncoderConfig(**_tiny()))
+    encoder.save_pretrained(tmp_path / "out")
+    (tmp_path / "out" / "tokenizer.json").write_text("{}")  # what else is there stays
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+    def full(tensors: object, path: Path, **options: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("transformers.modeling_utils.safe_save_file", full)
+        with pytest.raises(CheckpointError, match=r"No space left on device.*Free some space"):
+            encoder.save_pretrained(tmp_path / "out")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    encoder.save_pretrained(tmp_path / "out")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == set(before)
 
 
 def test_a_full_disk_leaves_an_exported_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
