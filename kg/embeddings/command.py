@@ -2,6 +2,7 @@
 
 FOLDER/embedding.safetensors    the model: trains no further, ranks
 FOLDER/table/                   the vectors by name: what text models read
+FOLDER/training.safetensors     where a run stands that is trained by autograd, until it is done
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from kg.embeddings.train import train
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
 
-__all__ = ["TABLE", "embed", "evaluate", "named_triples", "open_embedding", "save"]
+__all__ = ["STATE", "TABLE", "embed", "evaluate", "named_triples", "open_embedding", "save"]
 
 TABLE = "table"
+STATE = "training.safetensors"
 
 
 def embed(
@@ -37,24 +39,28 @@ def embed(
     *,
     validation: KnowledgeGraph | None = None,
     progress: Callable[[Progress], None] | None = None,
+    resume: bool = False,
 ) -> KnowledgeGraphEmbedding | PykeenEmbedding:
     """Trains vectors of `graph` and writes model and table to `folder`; on Ctrl-C what was learned is written too.
 
     Args:
         validation: a graph of held-out triples over the same names; those with a name that `graph` lacks are left out.
+        resume: go on with a run that was killed, from the state it left in `folder`.
 
     Raises:
         as `kg.embeddings.train.train`, and CheckpointError when the folder cannot be written.
     """
     checked = None if validation is None else named_triples(validation, graph)
+    state = Path(folder) / STATE
     try:
         embedding: KnowledgeGraphEmbedding | PykeenEmbedding = train(
-            graph, recipe, validation=checked, progress=progress
+            graph, recipe, validation=checked, progress=progress, checkpoint=state, resume=resume
         )
     except TrainingInterrupted as interrupt:
         save(interrupt.embedding, graph, folder)
         raise
     save(embedding, graph, folder)
+    state.unlink(missing_ok=True)
     return embedding
 
 

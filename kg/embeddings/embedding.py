@@ -1,6 +1,7 @@
 """A trained model of a graph: vectors of entities and relations, and what scores them.
 
-    embedding.safetensors     tensors "entities" and "relations"; recipe, graph fingerprint and history in the header
+    embedding.safetensors     tensors "entities" and "relations", and "shared.*" of models that have more;
+                              recipe, graph fingerprint and history in the header
 
 Written aside and renamed; read without a pickle.
 """
@@ -21,9 +22,10 @@ from safetensors.torch import save_file
 
 from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError, InputError
-from kg.embeddings.interactions import TransE
+from kg.embeddings.interactions import Interaction, TransE
+from kg.embeddings.parameters import BIASES
 from kg.embeddings.recipe import EmbeddingRecipe
-from kg.embeddings.screening import ScreenedTransE
+from kg.embeddings.screening import ScreenedQueries, ScreenedTransE
 from kg.embeddings.table import EntityTable
 
 if TYPE_CHECKING:
@@ -32,49 +34,66 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "KnowledgeGraphEmbedding", "check_same_graph", "read_tensors", "write_tensors"]
 
 FILE = "embedding.safetensors"
+_SHARED = "shared."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnowledgeGraphEmbedding:
-    """TransE vectors of a graph.
+    """Vectors of a graph by one of kelm's own models.
 
     Attributes:
         interaction: what scores them.
-        entities, relations: the vectors, by the graph's ids.
+        entities, relations: the vectors, by the graph's ids. With inverse relations, those follow the others.
         recipe: how they were trained.
         graph: fingerprint of the graph they were trained on; empty if it was given as plain triples.
         history: one entry an epoch: loss, seconds, triples a second, and MRR where it was measured.
+        shared: what the model's interaction shares, and the candidates' biases; see `kg.embeddings.parameters`.
     """
 
-    interaction: TransE
+    interaction: Interaction
     entities: Float32[np.ndarray, "entity width"]
-    relations: Float32[np.ndarray, "relation width"]
+    relations: Float32[np.ndarray, "relation number"]
     recipe: EmbeddingRecipe
     graph: str = ""
     history: tuple[Mapping[str, float], ...] = field(default=())
+    shared: Mapping[str, Float32[np.ndarray, "*shape"]] = field(default_factory=dict)
 
-    def scorer(self) -> ScreenedTransE:
+    @property
+    def relation_count(self) -> int:
+        """Number of the graph's relations."""
+        return len(self.relations) // 2 if self.recipe.reciprocal else len(self.relations)
+
+    def scorer(self) -> ScreenedQueries:
         """Returns what `kg.embeddings.ranking.ranks` asks.
 
         Raises:
             InputError: a vector is not finite.
         """
-        if not (np.isfinite(self.entities).all() and np.isfinite(self.relations).all()):
+        if not all(np.isfinite(part).all() for part in (self.entities, self.relations, *self.shared.values())):
             raise InputError("the embedding has numbers that are not finite", remedy="Train again with a lower rate.")
-        return ScreenedTransE(self.interaction, self.entities, self.relations)
+        if isinstance(self.interaction, TransE) and not self.recipe.reciprocal:
+            return ScreenedTransE(self.interaction, self.entities, self.relations)
+        return ScreenedQueries(
+            self.interaction,
+            self.entities,
+            self.relations,
+            shared={name: torch.from_numpy(part) for name, part in self.shared.items()},
+            biases=self.shared.get(BIASES),
+            reciprocal=self.recipe.reciprocal,
+        )
 
     def table(self, graph: KnowledgeGraph) -> EntityTable:
-        """Returns the vectors by name.
+        """Returns the vectors by name; of relations those of the graph, without their inverse ones.
 
         Raises:
             InputError: the embedding was trained on another graph.
         """
-        check_same_graph(graph, len(self.entities), len(self.relations), self.graph)
+        check_same_graph(graph, len(self.entities), self.relation_count, self.graph)
         return EntityTable.from_vectors(
             graph.entities,
             self.entities,
             facts={"model": self.recipe.model, "recipe": self.recipe.facts(), "graph": self.graph},
-            relations=self.relations,
+            relations=self.relations[: self.relation_count],
             relation_names=graph.relation_names,
         )
 
@@ -90,7 +109,9 @@ class KnowledgeGraphEmbedding:
             "graph": self.graph,
             "history": [dict(entry) for entry in self.history],
         }
-        tensors = {"entities": torch.from_numpy(self.entities), "relations": torch.from_numpy(self.relations)}
+        arrays = {"entities": self.entities, "relations": self.relations}
+        arrays |= {f"{_SHARED}{name}": part for name, part in self.shared.items()}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         write_tensors(Path(folder) / FILE, tensors, facts)
 
     @classmethod
@@ -108,13 +129,15 @@ class KnowledgeGraphEmbedding:
                 f"{path}: expected a model of kelm's own engine, found {recipe.engine}'s {recipe.model}. "
                 "Open it with `kg.embeddings.open_embedding`."
             )
+        shared = {name.removeprefix(_SHARED): tensors[name].numpy() for name in tensors if name.startswith(_SHARED)}
         return cls(
-            TransE(recipe.norm),
+            recipe.interaction(),
             tensors["entities"].numpy(),
             tensors["relations"].numpy(),
             recipe,
             str(facts["graph"]),
             tuple(facts["history"]),
+            shared,
         )
 
 

@@ -7,14 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
-from kelm.errors import RecipeError, closest
-from kg.embeddings.losses import LOSSES, LossName
+from kelm.errors import InputError, RecipeError, closest
+from kg.embeddings.interactions import Interaction
+from kg.embeddings.losses import LOSSES
+from kg.embeddings.models import MODELS
 
 __all__ = ["EmbeddingRecipe"]
 
 Engine = Literal["kelm", "pykeen"]
 Sampler = Literal["both", "uniform", "bernoulli"]
 Optimizer = Literal["adam", "adagrad"]
+Training = Literal["sampled", "1vsall", "kvsall"]
+Loss = Literal["softmax", "self_adversarial", "softplus", "margin", "cross_entropy", "bce"]
+Start = Literal["xavier", "normal", "uniform"]
+Decay = Literal["linear", "plateau", "constant"]
+
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "engine": get_args(Engine),
+    "norm": (1, 2),
+    "training": get_args(Training),
+    "loss": get_args(Loss),
+    "sampler": get_args(Sampler),
+    "optimizer": get_args(Optimizer),
+    "start": get_args(Start),
+    "decay": get_args(Decay),
+}
+_SHARES = ("label_smoothing", "entity_dropout", "relation_dropout", "query_dropout", "feature_dropout")
+_BY_AUTOGRAD = ("n3", *_SHARES, "start", "start_scale", "decay")  # what TransE's loop with closed gradients lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +46,50 @@ class EmbeddingRecipe:
     twice the time. The paper's own: ``EmbeddingRecipe(norm=1, loss="margin", margin=1.0, sampler="uniform",
     negatives=1, sharpness=1.0, optimizer="adagrad", rate=0.01)``.
 
+    Two loops are kelm's own: TransE with sampled negatives and no inverse relations has gradients in closed form
+    (`kg.embeddings.train`); everything else goes by autograd (`kg.embeddings.query_training`), and what is said there
+    of options without a meaning for the other loop is checked.
+
     Attributes:
-        engine: kelm's own loop (TransE), or PyKEEN's for any of its models.
-        model: "transe", or with the engine "pykeen" a PyKEEN model's name, for example "RotatE".
+        engine: kelm's own loops, or PyKEEN's for any of its models.
+        model: "transe", "distmult", "complex", "rotate", "rescal", "tucker" or "conve"; with the engine "pykeen" a
+            PyKEEN model's name, for example "TransD".
         norm: 1 or 2, the distance of TransE.
         width: length of a vector.
         epochs: passes over the triples.
-        batch_size: most triples that share a step and its negatives; a small graph is cut into 64 batches an epoch
-            as long as they have 16 triples.
-        rate: learning rate at the start; it falls to zero linearly.
-        negatives: corrupted answers, drawn once a step and shared by its triples.
-        loss: a name of `kg.embeddings.losses`.
+        batch_size: most triples that share a step and its negatives ("kvsall": questions); the loop with closed
+            gradients cuts a small graph into 64 batches an epoch as long as they have 16 triples.
+        rate: learning rate at the start; see `decay`.
+        training: "sampled" compares the true answer with some others, "1vsall" with all entities, "kvsall" all true
+            answers to a question with all entities at once (Dettmers et al., 2018, section 4.1).
+        negatives: corrupted answers, drawn once a step and shared by its triples ("sampled").
+        loss: "softmax", "self_adversarial", "softplus" or "margin" for "sampled"; "cross_entropy" or "bce" for all
+            entities.
         margin: the margin of the losses that have one.
         sharpness: inverse temperature of "softmax", and of the weights of "self_adversarial".
         sampler: which ends are corrupted: both of each triple, one by a fair coin, or one by the relation's share of
             heads per tail and tails per head (Wang et al., 2014, section 3.2).
         filtered: whether known answers are left out of the negatives.
         normalize: whether entity vectors are scaled to length 1 after each step (Bordes et al., 2013, algorithm 1).
-        regularization: weight of the squared lengths of the entity vectors in a step.
-        optimizer: row-wise lazy Adam or Adagrad: only the rows of a step are touched.
+        regularization: weight of the squared lengths of the entity vectors in a step; by autograd, of the vectors of
+            each triple (entities and relation), averaged over the step.
+        n3: weight of the cubed moduli of each triple's vectors, averaged over the step (Lacroix et al., 2018, section
+            4.1); a question of "kvsall" counts without its answers.
+        optimizer: Adam or Adagrad; with closed gradients row-wise and lazy, only the rows of a step are touched.
+        reciprocal: ask for heads by inverse relations with vectors of their own (Lacroix et al., 2018, section 3.3).
+        label_smoothing: share of the target that all entities get evenly ("1vsall" and "kvsall").
+        entity_dropout, relation_dropout, query_dropout: shares dropped of the given entity, of the relation (of
+            TuckER: of its matrix) and of the query.
+        feature_dropout: share of ConvE's feature maps dropped.
+        start: first vectors: normal with Glorot's deviation √(2 / (rows + numbers)) times `start_scale`, normal with
+            that deviation, or uniform up to it. TransE with closed gradients starts as its paper says.
+        start_scale: see `start`.
+        decay: the rate falls to zero linearly, by `decay_factor` whenever `decay_patience` checks brought no better
+            validation MRR, or stays.
+        decay_factor, decay_patience: see `decay`.
+        relation_width: TuckER's length of a relation's vector; 0 is `width`.
+        batch_norm: whether TuckER and ConvE use their norms.
+        image_height, filters, kernel: ConvE's; a height of 0 is chosen.
         patience: checks without a better validation MRR until training stops; 0 trains all epochs.
         check_every: epochs between two checks on validation triples.
         seed: equal seeds give equal vectors on the same machine with the same number of threads.
@@ -60,7 +104,7 @@ class EmbeddingRecipe:
     batch_size: int = 1024
     rate: float = 0.005
     negatives: int = 512
-    loss: LossName = "softmax"
+    loss: Loss = "softmax"
     margin: float = 9.0
     sharpness: float = 10.0
     sampler: Sampler = "both"
@@ -72,36 +116,103 @@ class EmbeddingRecipe:
     check_every: int = 5
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    training: Training = "sampled"
+    reciprocal: bool = False
+    label_smoothing: float = 0.0
+    n3: float = 0.0
+    entity_dropout: float = 0.0
+    relation_dropout: float = 0.0
+    query_dropout: float = 0.0
+    feature_dropout: float = 0.0
+    start: Start = "xavier"
+    start_scale: float = 1.0
+    decay: Decay = "linear"
+    decay_factor: float = 0.95
+    decay_patience: int = 5
+    relation_width: int = 0
+    batch_norm: bool = True
+    image_height: int = 0
+    filters: int = 32
+    kernel: int = 3
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("engine", get_args(Engine)),
-            ("norm", (1, 2)),
-            ("loss", tuple(LOSSES)),
-            ("sampler", get_args(Sampler)),
-            ("optimizer", get_args(Optimizer)),
-        ):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise RecipeError(
                     f'"{getattr(self, name)}" is not a choice',
                     field=name,
                     remedy=closest(str(getattr(self, name)), map(str, choices)),
                 )
-        if self.engine == "kelm" and self.model.lower() != "transe":
-            raise RecipeError(
-                f'kelm\'s own loop trains "transe", not "{self.model}"',
-                field="model",
-                remedy='Set engine = "pykeen" for PyKEEN\'s models.',
-            )
-        for name in ("width", "epochs", "batch_size", "negatives", "check_every"):
+        for name in (
+            "width",
+            "epochs",
+            "batch_size",
+            "negatives",
+            "check_every",
+            "decay_patience",
+            "filters",
+            "kernel",
+        ):
             if getattr(self, name) < 1:
                 raise RecipeError(f"must be at least 1, found {getattr(self, name)}", field=name)
-        for name in ("rate", "margin", "sharpness"):
+        for name in ("rate", "margin", "sharpness", "start_scale", "decay_factor"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"must be above 0, found {getattr(self, name)}", field=name)
-        for name in ("regularization", "patience"):
+        for name in ("regularization", "n3", "patience", "relation_width", "image_height"):
             if not getattr(self, name) >= 0:
                 raise RecipeError(f"must not be below 0, found {getattr(self, name)}", field=name)
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"must be from 0 to below 1, found {getattr(self, name)}", field=name)
+        sampled = self.training == "sampled" or self.engine == "pykeen"
+        if sampled != (self.loss in LOSSES):
+            fitting = tuple(LOSSES) if sampled else ("cross_entropy", "bce")
+            raise RecipeError(
+                f'training = "{self.training}" has no loss "{self.loss}"',
+                field="loss",
+                remedy=f"Choose from {', '.join(fitting)}.",
+            )
+        if self.engine == "kelm":
+            self._check_own()
+
+    def _check_own(self) -> None:
+        """Raises a `RecipeError` for what kelm's own loops cannot train."""
+        if self.model.lower() not in MODELS:
+            raise RecipeError(
+                f'kelm\'s own loops do not train "{self.model}"',
+                field="model",
+                remedy=f'{closest(self.model.lower(), MODELS)} Set engine = "pykeen" for PyKEEN\'s models.',
+            )
+        if not self.by_autograd:
+            for name in _BY_AUTOGRAD:
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise RecipeError(
+                        "TransE with sampled negatives has no such option",
+                        field=name,
+                        remedy='Set reciprocal = true or training = "1vsall", or leave it out.',
+                    )
+            return
+        if self.sampler != "both":
+            raise RecipeError(f'"{self.sampler}" is for TransE with sampled negatives', field="sampler", remedy="both")
+        interaction = self.interaction()
+        try:
+            interaction.relation_width(self.width)
+        except InputError as error:
+            raise RecipeError(error.problem, field=error.field, remedy=error.remedy) from None
+        if not (interaction.two_sided or self.reciprocal):
+            raise RecipeError(
+                f"{self.model} asks for heads by inverse relations only", field="reciprocal", remedy="Set it to true."
+            )
+
+    @property
+    def by_autograd(self) -> bool:
+        """Whether `kg.embeddings.query_training` trains it."""
+        own = self.engine == "kelm"
+        return own and (self.model.lower() != "transe" or self.training != "sampled" or self.reciprocal)
+
+    def interaction(self) -> Interaction:
+        """Returns what scores the vectors of one of kelm's own models."""
+        return MODELS[self.model.lower()](self)
 
     def facts(self) -> dict[str, Any]:
         """Returns the recipe as JSON."""

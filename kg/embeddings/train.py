@@ -1,9 +1,10 @@
-"""The training loop of graph embeddings: one call for kelm's TransE and for PyKEEN's models.
+"""The one call that trains graph embeddings, and its loop for TransE with sampled negatives.
 
     chunk of triples -> queries (h + r, t - r) -> distances to the true answers and to negatives shared by the chunk
                      -> slopes of the loss -> gradients in closed form -> rows of the chunk move
 
-Shared negatives make the distances of a chunk one matrix product; closed-form gradients make the way back two. No
+Other models of kelm are trained by `kg.embeddings.query_training`, PyKEEN's by `kg.embeddings.pykeen_training`. Here,
+shared negatives make the distances of a chunk one matrix product; closed-form gradients make the way back two. No
 autograd graph is kept, and only the rows of a chunk are touched: an epoch costs the triples, not the entities.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from kg.embeddings.embedding import KnowledgeGraphEmbedding
 from kg.embeddings.interactions import TransE
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.progress import Progress, TrainingInterrupted
+from kg.embeddings.query_training import QueryTraining
 from kg.embeddings.ranking import filtered_mrr
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.rows import Rows
@@ -42,6 +45,8 @@ def train(
     relation_count: int | None = None,
     validation: Any = None,
     progress: Callable[[Progress], None] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> Any:
     """Learns vectors of a graph's entities and relations.
 
@@ -52,13 +57,17 @@ def train(
         validation: triples of the same forms. Every `check_every` epochs their filtered MRR is measured, the best
             vectors are kept, and with `patience` training stops early.
         progress: called after each epoch.
+        checkpoint: a file in which models that are trained by autograd (`EmbeddingRecipe.by_autograd`) keep where
+            they stand, every `check_every` epochs.
+        resume: go on from that file; the vectors are those of a run that never stopped, bit by bit.
 
     Returns:
         A `KnowledgeGraphEmbedding`, or a `PykeenEmbedding` of the same methods for the engine "pykeen".
 
     Raises:
-        InputError: no triples, or ids that do not fit the counts.
+        InputError: no triples, ids that do not fit the counts, or `resume` for a model without checkpoints.
         RecipeError: PyKEEN has no such model.
+        CheckpointError: there is nothing to resume, or it is of another run.
         TrainingDiverged: the loss is not a number.
         TrainingInterrupted: Ctrl-C; holds what was learned.
 
@@ -75,6 +84,14 @@ def train(
         raise InputError("there are no triples to learn from", remedy="Check the graph's source.")
     fingerprint = str(source.fingerprint()) if hasattr(source, "fingerprint") else ""
     checked = None if validation is None else as_triples(validation, *counts)
+    if recipe.by_autograd:
+        run = QueryTraining(triples, *counts, recipe, fingerprint)
+        path = None if checkpoint is None else Path(checkpoint)
+        return run.run(checked, progress, checkpoint=path, resume=resume)
+    if resume:
+        raise InputError(
+            f"a run of {recipe.model} with sampled negatives keeps no checkpoints", field="resume", remedy="Train anew."
+        )
     if recipe.engine == "pykeen":
         from kg.embeddings.pykeen_training import train_pykeen
 

@@ -283,7 +283,7 @@ def test_an_array_needs_its_counts() -> None:
     [
         ({"norm": 3}, "norm"),
         ({"loss": "softmx"}, 'Did you mean "softmax"'),
-        ({"model": "RotatE"}, 'engine = "pykeen"'),
+        ({"model": "TransD"}, 'engine = "pykeen"'),
         ({"epochs": 0}, "at least 1"),
         ({"rate": 0.0}, "above 0"),
         ({"rate": float("nan")}, "above 0"),

@@ -1,0 +1,288 @@
+"""The training loop by autograd: any interaction, against all entities or against shared samples.
+
+    questions (given entity, relation, side) -> queries -> scores of all entities or of the step's negatives
+        -> loss + n3 Σ|x|³ + regularization Σ|x|²  -> Adagrad or Adam          every number moves in every step
+
+With inverse relations, of which number r + relation count is the inverse of r, every question asks for a tail.
+Validation keeps the best vectors, stops training and lowers the rate. A checkpoint after each check holds values,
+moments and the random stream: a killed run that goes on from it ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from kelm.errors import TrainingDiverged
+from kg.embeddings.all_losses import binary_cross_entropy, cross_entropy
+from kg.embeddings.answers import Answers, Questions, Side, question_keys
+from kg.embeddings.embedding import KnowledgeGraphEmbedding
+from kg.embeddings.losses import LOSSES
+from kg.embeddings.noise import Noise
+from kg.embeddings.parameters import BIASES, first_values, is_learned, shared_of
+from kg.embeddings.progress import Progress, TrainingInterrupted
+from kg.embeddings.ranking import filtered_mrr
+from kg.embeddings.recipe import EmbeddingRecipe
+from kg.embeddings.training_state import Course, TrainingState, load_state, save_state
+
+__all__ = ["QueryTraining"]
+
+_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}
+_ALL_LOSSES = {"bce": binary_cross_entropy, "cross_entropy": cross_entropy}
+
+
+class QueryTraining:
+    """One training run: values, moments, the questions and the random stream.
+
+    Args:
+        triples: ids of head, relation and tail.
+        recipe: with `recipe.by_autograd`.
+        fingerprint: of the graph, if there was one.
+    """
+
+    def __init__(
+        self,
+        triples: Int64[np.ndarray, "triple 3"],
+        entity_count: int,
+        relation_count: int,
+        recipe: EmbeddingRecipe,
+        fingerprint: str = "",
+    ) -> None:
+        self.triples, self.recipe, self.fingerprint = triples, recipe, fingerprint
+        self.random = torch.Generator().manual_seed(recipe.seed)
+        self.interaction = recipe.interaction()
+        self.values = first_values(recipe, entity_count, relation_count, self.random)
+        learned = [value.requires_grad_() for name, value in self.values.items() if is_learned(name)]
+        self.optimizer = _OPTIMIZERS[recipe.optimizer](learned, lr=recipe.rate, fused=True)  # type: ignore[call-arg]
+        self.noise = Noise(
+            self.random, recipe.entity_dropout, recipe.relation_dropout, recipe.query_dropout, recipe.feature_dropout
+        )
+        self.relation_count = len(self.values["relations"])
+        self.asked = _asked(triples, relation_count, reciprocal=recipe.reciprocal)
+        counts = {"entity_count": entity_count, "relation_count": self.relation_count}
+        self.answers = {
+            side: Answers.of(asked, side, **counts) for side, asked in self.asked if recipe.training == "kvsall"
+        }
+        self.questions = {side: Questions.of(asked, side, **counts) for side, asked in self.asked}
+        self.course = Course()
+        self.best: dict[str, Tensor] = {}
+
+    def run(
+        self,
+        validation: Int64[np.ndarray, "triple 3"] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        checkpoint: Path | None = None,
+        resume: bool = False,
+    ) -> KnowledgeGraphEmbedding:
+        """Trains all epochs, or until validation no longer gains.
+
+        Args:
+            checkpoint: a file to write after each check.
+            resume: go on from that file.
+
+        Raises:
+            as `kg.embeddings.train.train`, and CheckpointError when the file is missing, damaged or of another run.
+        """
+        if resume and checkpoint is not None:
+            self._restore(load_state(checkpoint, self.recipe, self.triples))
+        seconds = self.course.seconds
+        began = time.perf_counter()
+        try:
+            while self.course.epoch < self.recipe.epochs and not self._is_enough():
+                loss, speed = self._epoch(self.course.epoch + 1)
+                epoch, mrr = self.course.epoch + 1, None
+                checked = epoch % self.recipe.check_every == 0 or epoch == self.recipe.epochs
+                if checked and validation is not None:
+                    mrr = filtered_mrr(self._embedding(self.values), validation, self.triples)
+                    self._judge(mrr)
+                done = Progress(epoch, self.recipe.epochs, loss, speed, seconds + time.perf_counter() - began, mrr)
+                self.course = replace(self.course, epoch=epoch, history=(*self.course.history, done.facts()))
+                if checked and checkpoint is not None:
+                    save_state(checkpoint, self._state(), self.recipe, self.triples)
+                if progress is not None:
+                    progress(done)
+        except KeyboardInterrupt as interrupt:
+            raise TrainingInterrupted(self._embedding(self.best or self.values)) from interrupt
+        return self._embedding(self.best or self.values)
+
+    def _is_enough(self) -> bool:
+        return bool(self.recipe.patience) and self.course.misses >= self.recipe.patience
+
+    def _judge(self, mrr: float) -> None:
+        """Keeps the best values, counts misses and lowers the rate on a plateau."""
+        course = self.course
+        if mrr > course.best_mrr:
+            self.best = {name: value.detach().clone() for name, value in self.values.items()}
+            self.course = replace(course, best_mrr=mrr, misses=0, stalls=0)
+            return
+        self.course = replace(course, misses=course.misses + 1, stalls=course.stalls + 1)
+        if self.recipe.decay == "plateau" and self.course.stalls > self.recipe.decay_patience:
+            self.course = replace(self.course, stalls=0, share=course.share * self.recipe.decay_factor)
+
+    def _embedding(self, values: dict[str, Tensor]) -> KnowledgeGraphEmbedding:
+        arrays = {name: value.detach().numpy().copy() for name, value in values.items()}
+        return KnowledgeGraphEmbedding(
+            self.interaction,
+            arrays.pop("entities"),
+            arrays.pop("relations"),
+            self.recipe,
+            self.fingerprint,
+            tuple(self.course.history),
+            arrays,
+        )
+
+    def _state(self) -> TrainingState:
+        return TrainingState(self.course, self.values, self.best, self.optimizer.state_dict(), self.random.get_state())
+
+    def _restore(self, state: TrainingState) -> None:
+        with torch.no_grad():
+            for name, value in state.values.items():
+                self.values[name].copy_(value)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state.optimizer["state"], "param_groups": groups})
+        self.random.set_state(state.random)
+        self.course, self.best = state.course, dict(state.best)
+
+    def _epoch(self, epoch: int) -> tuple[float, float]:
+        """Trains one pass; returns the mean loss of a question, without penalties, and the triples a second."""
+        began, total, questions = time.perf_counter(), 0.0, 0
+        batches = list(self._batches())
+        for number, batch in enumerate(batches):
+            self._set_rate(((epoch - 1) * len(batches) + number) / (self.recipe.epochs * len(batches)))
+            loss = self._step(batch)
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"the loss is {loss} in epoch {epoch}, batch {number + 1} of {len(batches)}. "
+                    f"Lower the rate (now {self.recipe.rate}) or the scale of the first vectors."
+                )
+            total, questions = total + loss, questions + sum(len(rows) for _, rows in batch)
+        return total / questions, len(self.triples) / (time.perf_counter() - began)
+
+    def _set_rate(self, done: float) -> None:
+        share = 1 - done if self.recipe.decay == "linear" else self.course.share
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate * share
+
+    def _batches(self) -> Iterator[list[tuple[Side, Int64[np.ndarray, "row 3"]]]]:
+        """Yields the steps of an epoch: what is asked at each side. A triple is asked at both ends in one step."""
+        if self.recipe.training != "kvsall":
+            for chunk in torch.randperm(len(self.triples), generator=self.random).split(self.recipe.batch_size):
+                numbers = chunk.numpy()
+                if self.recipe.reciprocal:
+                    numbers = np.concatenate((numbers, numbers + len(self.triples)))
+                yield [(side, asked[numbers]) for side, asked in self.asked]
+            return
+        for side, answers in self.answers.items():
+            column = 0 if side == "tail" else 2
+            rows = np.zeros((len(answers.keys), 3), np.int64)
+            rows[:, column], rows[:, 1] = np.divmod(answers.keys, self.relation_count)
+            for chunk in torch.randperm(len(rows), generator=self.random).split(self.recipe.batch_size):
+                yield [(side, rows[chunk.numpy()])]
+
+    def _step(self, batch: list[tuple[Side, Int64[np.ndarray, "row 3"]]]) -> float:
+        """Moves all values; returns the loss summed over questions."""
+        self.optimizer.zero_grad()
+        count, total = sum(len(rows) for _, rows in batch), 0.0
+        for side, rows in batch:
+            ends = (rows[:, 0], rows[:, 2]) if side == "tail" else (rows[:, 2], rows[:, 0])
+            given, answers = (torch.from_numpy(np.ascontiguousarray(ids)) for ids in ends)
+            links = torch.from_numpy(np.ascontiguousarray(rows[:, 1]))
+            entities, relations = self.values["entities"][given], self.values["relations"][links]
+            queries = self.interaction.queries(entities, relations, side, shared_of(self.values), self.noise)
+            penalty = self._penalty(entities, relations, answers)
+            if self.recipe.training == "sampled":
+                total += self._sampled(queries, rows, answers, side, penalty, count)
+                continue
+            scores = self._scores(queries, torch.arange(len(self.values["entities"])))
+            places = torch.arange(len(rows))
+            if self.recipe.training == "kvsall":
+                found = self.answers[side].pairs(question_keys(rows, side, self.relation_count))
+                places, answers = (torch.from_numpy(ids) for ids in found)
+            loss = _ALL_LOSSES[self.recipe.loss](scores, places, answers, self.recipe.label_smoothing)
+            ((loss + penalty) / count).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        self.optimizer.step()
+        if self.recipe.normalize:
+            with torch.no_grad():
+                vectors = self.values["entities"]
+                vectors /= vectors.norm(dim=1, keepdim=True).clamp(min=1e-8)
+        return total
+
+    def _scores(
+        self, queries: Float[Tensor, "row width"], candidates: Int64[Tensor, "candidate"]
+    ) -> Float[Tensor, "row candidate"]:
+        every = len(candidates) == len(self.values["entities"])
+        vectors = self.values["entities"] if every else self.values["entities"][candidates]
+        scores = self.interaction.all_scores(queries, vectors)
+        return scores + self.values[BIASES][candidates] if self.interaction.biased else scores
+
+    def _sampled(
+        self,
+        queries: Float[Tensor, "row width"],
+        rows: Int64[np.ndarray, "row 3"],
+        answers: Int64[Tensor, "row"],
+        side: Side,
+        penalty: Float[Tensor, ""],
+        count: int,
+    ) -> float:
+        """Adds the gradients of a loss over shared negatives, whose slopes at the scores have a closed form."""
+        negatives = self._negatives()
+        allowed = answers[:, None] != negatives[None]
+        if self.recipe.filtered:
+            keys = question_keys(rows, side, self.relation_count)
+            allowed = torch.from_numpy(~self.questions[side].answered(keys, negatives.numpy()))
+        scores = self._scores(queries, negatives)
+        true = self.interaction.scores(queries, self.values["entities"][answers])
+        if self.interaction.biased:
+            true = true + self.values[BIASES][answers]
+        with torch.no_grad():
+            loss, up, down = LOSSES[self.recipe.loss](
+                -true, -scores, allowed, self.recipe.margin, self.recipe.sharpness
+            )
+        torch.autograd.backward([true, scores, penalty], [-up / count, -down / count, torch.tensor(1 / count)])
+        return loss
+
+    def _negatives(self) -> Int64[Tensor, "candidate"]:
+        """Returns distinct entities, drawn uniformly; all where the recipe wants as many as there are."""
+        entities = len(self.values["entities"])
+        if self.recipe.negatives >= entities:
+            return torch.arange(entities)
+        distinct: Tensor = torch.unique(torch.randint(entities, (self.recipe.negatives,), generator=self.random))
+        return distinct
+
+    def _penalty(
+        self,
+        entities: Float[Tensor, "row width"],
+        relations: Float[Tensor, "row number"],
+        answers: Int64[Tensor, "row"],
+    ) -> Float[Tensor, ""]:
+        """Returns n3 Σ|x|³ + regularization Σ|x|² over these vectors, before dropout."""
+        cubes, squares = self.recipe.n3, self.recipe.regularization
+        total = entities.sum() * 0.0
+        if not (cubes or squares):
+            return total
+        factors = [self.interaction.moduli(entities), self.interaction.relation_moduli(relations)]
+        if self.recipe.training != "kvsall":
+            factors.append(self.interaction.moduli(self.values["entities"][answers]))
+        for part in factors:
+            total = total + cubes * part.pow(3).sum() + squares * part.square().sum()
+        return total
+
+
+def _asked(
+    triples: Int64[np.ndarray, "triple 3"], relation_count: int, *, reciprocal: bool
+) -> list[tuple[Side, Int64[np.ndarray, "row 3"]]]:
+    """Returns the triples to ask at each side; with inverse relations the same triples turned around follow."""
+    if not reciprocal:
+        return [("tail", triples), ("head", triples)]
+    turned = np.stack((triples[:, 2], triples[:, 1] + relation_count, triples[:, 0]), axis=1)
+    return [("tail", np.concatenate((triples, turned)))]
