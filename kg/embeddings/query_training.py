@@ -208,7 +208,7 @@ class QueryTraining:
                 found = self.answers[side].pairs(question_keys(rows, side, self.relation_count))
                 places, answers = (torch.from_numpy(ids) for ids in found)
             loss = _ALL_LOSSES[self.recipe.loss](scores, places, answers, self.recipe.label_smoothing)
-            ((loss + penalty) / count).backward()  # type: ignore[no-untyped-call]
+            ((loss + penalty) / count).backward()
             total += float(loss.detach())
         self.optimizer.step()
         if self.recipe.normalize:
