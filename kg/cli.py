@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -120,27 +120,37 @@ def info(
 def embed(
     source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
     out: Annotated[Path, typer.Option(help="The folder to write: the model, and the table of vectors by name.")],
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of options; see EmbeddingRecipe.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A shipped recipe's name, such as complex-codex-s, or a TOML file of options.")
+    ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change an option; may be repeated.")
     ] = None,
-    validation: Annotated[str | None, typer.Option(help="A source of held-out triples to stop by.")] = None,
+    validation: Annotated[
+        str | None, typer.Option("--valid", "--validation", help="A source of held-out triples to stop by.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Learn a vector for each entity and relation.
 
-    Ctrl-C saves what was learned so far and leaves with code 130.
+    Of a folder with train, valid and test files, such as CoDEx's codex-s, train is learned and valid is what training
+    stops by, unless --valid names another source. Ctrl-C saves what was learned so far and leaves with code 130.
 
     Example: kelm graph embed graph --out vectors --set width=100 --set epochs=20
     """
     from kg.embeddings.command import TABLE
     from kg.embeddings.command import embed as run
+    from kg.embeddings.recipe_files import read_recipe
+    from kg.io import splits
     from kg.terminal import epochs
 
-    options = _recipe(recipe, change or ())
-    opened, checked = _open(source), None if validation is None else _open(validation)
+    options = read_recipe(recipe, change or ())
+    parts = splits.read(source)
+    opened = _open(source) if parts is None else parts.train
+    checked = _open(validation) if validation is not None else None if parts is None else parts.valid
     with epochs(shown=not quiet) as progress:
-        run(opened, out, options, validation=checked, progress=progress)
+        run(opened, out, options, validation=checked, progress=progress, resume=resume)
     print(f"{out}: {opened.entity_count:,} entities, {opened.relation_count:,} relations; vectors in {out / TABLE}")
 
 
@@ -148,7 +158,9 @@ def embed(
 def evaluate(
     vectors: Annotated[Path, typer.Argument(help="The folder that embed wrote.")],
     source: Annotated[str, typer.Argument(help="The graph that was embedded.")],
-    test: Annotated[str, typer.Option(help="A source of held-out triples.")],
+    test: Annotated[
+        str | None, typer.Option(help="A source of held-out triples; the test file of a source with splits.")
+    ] = None,
     known: Annotated[
         list[str] | None,
         typer.Option(help="A further source of known triples, such as the validation split; may be repeated."),
@@ -158,17 +170,25 @@ def evaluate(
 ) -> None:
     """Rank held-out triples among all corrupted ones, filtered, with realistic ties.
 
+    Of a folder with train, valid and test files, test is ranked and all three are known.
+
     Example: kelm graph evaluate vectors graph --test test.tsv --known valid.tsv
     """
     from kg.embeddings.command import evaluate as run
     from kg.embeddings.command import open_embedding
+    from kg.io import splits
     from kg.terminal import show_ranking
 
+    parts = splits.read(source)
+    judged = _open(test) if test is not None else None if parts is None else parts.test
+    if judged is None:
+        raise InputError("there are no triples to rank", field="--test", remedy="Name a source of held-out triples.")
+    held_out = [] if parts is None else [part for part in (parts.valid, parts.test) if part is not None]
     found = run(
         open_embedding(vectors),
-        _open(source),
-        _open(test),
-        known=[_open(one) for one in known or ()],
+        _open(source) if parts is None else parts.train,
+        judged,
+        known=[*held_out, *(_open(one) for one in known or ())],
         filtered=not raw,
     )
     if as_json:
@@ -224,30 +244,6 @@ def _codes(languages: str | None) -> list[str] | None:
     if not all(codes):
         raise InputError(f'--languages: expected codes between commas, found "{languages}"', remedy="Example: en,de.")
     return codes
-
-
-def _recipe(path: Path | None, changes: Sequence[str]) -> Any:
-    """Returns the `EmbeddingRecipe` of a TOML file with changes; values are TOML, or words."""
-    import tomllib
-
-    from kelm.training import recipe_file
-    from kg.embeddings.recipe import EmbeddingRecipe
-
-    facts: dict[str, Any] = {}
-    if path is not None:
-        try:
-            facts = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read as TOML ({error})", path=path, remedy="Correct the file.") from error
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise InputError(f'--set: expected KEY=VALUE, found "{change}"', remedy="Example: --set width=100.")
-        try:
-            facts |= tomllib.loads(f"{key} = {value}")
-        except tomllib.TOMLDecodeError:
-            facts[key] = value
-    return recipe_file.convert(EmbeddingRecipe, facts, "")
 
 
 def _texts(path: Path | None) -> Iterator[str]:
