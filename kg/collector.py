@@ -33,6 +33,16 @@ class Pool(dict[str, int]):
     """Distinct strings by the number under which they were first seen: ``pool[name]`` numbers a new one."""
 
     def __missing__(self, name: str) -> int:
+        """Numbers a new string.
+
+        Raises:
+            FormatError: half of a surrogate pair, which JSON can smuggle in and no file of ours could hold.
+        """
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            problem = f"expected text, found the lone surrogate {name[error.start]!a} in {name!a}"
+            raise FormatError(problem, remedy="Correct the escape sequence, or remove the line.") from None
         number = self[name] = len(self)
         return number
 
@@ -95,12 +105,7 @@ class Collector:
             FormatError: one of the names is empty, or blank.
         """
         if not (head.strip() and relation.strip() and tail.strip()):
-            field = next(
-                field
-                for field, name in zip(("head", "relation", "tail"), (head, relation, tail), strict=True)
-                if not name.strip()
-            )
-            raise FormatError("expected a name, found nothing", field=field, remedy="Fill it in or remove the line.")
+            _check_names(head=head, relation=relation, tail=tail)
         names = self.names
         self.triple_rows.append((names[head], names[relation], names[tail]))
 
@@ -113,7 +118,13 @@ class Collector:
         self.kept_rows.append((self.names[name], RELATION))
 
     def type(self, entity: str, kind: str) -> None:
-        """Adds a type to an entity."""
+        """Adds a type to an entity.
+
+        Raises:
+            FormatError: one of the names is empty, or blank.
+        """
+        if not (entity.strip() and kind.strip()):
+            _check_names(entity=entity, type=kind)
         self.type_rows.append((self.names[entity], self.names[kind]))
 
     def label(self, entity: str, language: str, text: str, *, preferred: bool = True) -> None:
@@ -157,7 +168,13 @@ class Collector:
         return number
 
     def attribute(self, entity: str, property: str, text: str, *, language: str = "", datatype: str = "") -> None:
-        """Adds a literal that is no label: a description, a date, a number."""
+        """Adds a literal that is no label: a description, a date, a number.
+
+        Raises:
+            FormatError: the name of the entity or of the property is empty, or blank.
+        """
+        if not (entity.strip() and property.strip()):
+            _check_names(entity=entity, property=property)
         qualifier = f"@{language_code(language)}" if language else f"^^{datatype}" if datatype else ""
         self.attribute_rows.append(
             (self.names[entity], self.names[property], self.values[text], self.qualifiers[qualifier])
@@ -274,6 +291,12 @@ class Collector:
             values=TextColumn.of(self.values),
             qualifiers=Vocabulary.of(qualifiers[row] for row in kinds),
         )
+
+
+def _check_names(**names: str) -> None:
+    for field, name in names.items():
+        if not name.strip():
+            raise FormatError("expected a name, found nothing", field=field, remedy="Fill it in or remove the line.")
 
 
 def _label_table(

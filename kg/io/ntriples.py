@@ -260,13 +260,11 @@ class _Reading:
         }
         scratch = self.builder.scratch()
         lines: tuple[list[int], ...] = ([], [], [], [])
-        for row, said in zip(texts, oxigraph.lines(list(texts.values())), strict=True):
+        for row, said in zip(texts, oxigraph.lines(list(texts.values()), self.journal), strict=True):
             if isinstance(said, SyntaxError):
                 error = FormatError(oxigraph.reason(said), remedy=_REMEDY)
                 self.journal.bad(error, line=first + row, reason="not N-Triples")
-            elif said is None:
-                self.journal.drop("triple about a triple")
-            else:
+            elif said is not None:
                 terms.add(scratch, self.journal, terms.named(said, scope=self._scope))
                 for numbers, table in zip(lines, _tables(scratch), strict=True):
                     if len(table) > len(numbers):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from kelm.errors import FormatError
+from kg.io import guard
 from kg.io.journal import Journal
 from kg.io.source import chunks
 from kg.io.terms import STRING, Literal, Statement
@@ -19,7 +20,7 @@ from kg.io.terms import STRING, Literal, Statement
 if TYPE_CHECKING:
     import pyoxigraph
 
-__all__ = ["FORMATS", "lines", "parse", "reason", "write"]
+__all__ = ["FORMATS", "lines", "parse", "quads", "reason", "write"]
 
 FORMATS = {
     ".nt": "N_TRIPLES",
@@ -28,7 +29,9 @@ FORMATS = {
     ".trig": "TRIG",
     ".rdf": "RDF_XML",
     ".owl": "RDF_XML",
+    ".jsonld": "JSON_LD",
 }
+_BLOCK, _LINE_END = 1 << 20, ord("\n")  # bytes
 _PLACE = re.compile(
     r"Parser error at line \d+ (?:columns? \d+|between columns? \d+ and (?:line \d+ )?(?:column )?\d+): "
 )
@@ -42,44 +45,71 @@ def parse(path: str | Path, syntax: str, journal: Journal, *, base: str | None =
     Raises:
         FormatError: the file does not follow the syntax, or cannot be read.
     """
+    blank: dict[str, str] = {}
+    for quad in quads(path, syntax, journal, base=base):
+        _account(quad, journal)
+        if statement := _statement(quad):
+            yield _renamed(statement, blank)
+
+
+def quads(path: str | Path, syntax: str, journal: Journal, *, base: str | None = None) -> Iterator[pyoxigraph.Quad]:
+    """Yields pyoxigraph's quads of a file; errors as `parse`."""
     import pyoxigraph
 
-    blank: dict[str, str] = {}
+    stream = _Stream(path, syntax, journal)
     try:
-        for quad in pyoxigraph.parse(cast(IO[bytes], _Stream(path, journal)), format=_format(syntax), base_iri=base):
-            statement = _statement(quad)
-            if statement is None:
-                journal.drop("triple about a triple")
-            else:
-                yield _renamed(statement, blank)
+        yield from pyoxigraph.parse(cast(IO[bytes], stream), format=_format(syntax), base_iri=base)
     except SyntaxError as error:
-        raise _readable(error, path) from error
+        raise _readable(error, path, stream.line) from error
+    except MemoryError as error:  # not the machine's: the parsers give up at tokens of 8 or 16 MiB
+        problem = f"a name or text is longer than the parser takes ({error})"
+        raise FormatError(problem, path=path, remedy="Shorten it, or write the file as N-Triples.") from error
+    except ValueError as error:  # the base is no IRI
+        raise FormatError(f"{error}", path=path, remedy="Give an absolute IRI as base.") from error
 
 
-def lines(texts: list[str]) -> list[Statement | SyntaxError | None]:
+def _account(quad: pyoxigraph.Quad, journal: Journal) -> None:
+    """Counts what of a quad has no place in the graph."""
+    import pyoxigraph
+
+    if not isinstance(quad.graph_name, pyoxigraph.DefaultGraph):
+        journal.drop("name of the graph that a statement is in")
+    if isinstance(quad.subject, pyoxigraph.Triple) or isinstance(quad.object, pyoxigraph.Triple):
+        journal.drop("triple about a triple")
+    if isinstance(quad.object, pyoxigraph.Literal) and getattr(quad.object, "direction", None):
+        journal.drop("direction of a text")
+
+
+def lines(texts: list[str], journal: Journal) -> list[Statement | SyntaxError | None]:
     """Returns what each line of N-Triples says: a statement, None (not a triple of names), or what is wrong with it."""
     import pyoxigraph
 
-    whole = "\n".join(texts)
-    try:
-        found = [_statement(quad) for quad in pyoxigraph.parse(whole, format=_format("N_TRIPLES"))]
-    except SyntaxError:
-        found = []
-    if len(found) == len(texts):
-        return list(found)
-    return [_line(text) for text in texts]
+    found: list[pyoxigraph.Quad | SyntaxError] = []
+    if not any(map(guard.is_deep, texts)):
+        try:
+            found = [*pyoxigraph.parse("\n".join(texts), format=_format("N_TRIPLES"))]
+        except SyntaxError:
+            found = []
+    if len(found) != len(texts):
+        found = [_line(text) for text in texts]
+    for one in found:
+        if not isinstance(one, SyntaxError):
+            _account(one, journal)
+    return [one if isinstance(one, SyntaxError) else _statement(one) for one in found]
 
 
-def _line(text: str) -> Statement | SyntaxError | None:
+def _line(text: str) -> pyoxigraph.Quad | SyntaxError:
     import pyoxigraph
 
+    if guard.is_deep(text):
+        return SyntaxError(f"triples of triples nest more than {guard.DEEPEST} deep")
     try:
         (quad,) = pyoxigraph.parse(text, format=_format("N_TRIPLES"))
     except SyntaxError as error:
         return error
     except ValueError:  # no triple, or several
         return SyntaxError("expected one triple a line")
-    return _statement(quad)
+    return quad
 
 
 def reason(error: SyntaxError) -> str:
@@ -87,12 +117,12 @@ def reason(error: SyntaxError) -> str:
     return _PLACE.sub("", str(error.msg))
 
 
-def _readable(error: SyntaxError, path: str | Path) -> FormatError:
+def _readable(error: SyntaxError, path: str | Path, line: int) -> FormatError:
     column = f" (column {error.offset})" if error.offset else ""
     return FormatError(
         f"{reason(error)}{column}",
         path=path,
-        line=error.lineno,
+        line=error.lineno or line,
         remedy="Correct the line, or name the format if this is another one.",
     )
 
@@ -129,22 +159,39 @@ def _renamed(statement: Statement, blank: dict[str, str]) -> Statement:
 
 
 class _Stream(io.RawIOBase):
-    """The decompressed bytes of a file, as pyoxigraph reads them; errors of the file pass through."""
+    """The decompressed bytes of a file, as pyoxigraph reads them; errors of the file pass through.
 
-    def __init__(self, path: str | Path, journal: Journal) -> None:
-        self._chunks = chunks(path, journal, size=1 << 20, line_ends=False)
-        self._rest = b""
+    RDF/XML is handed over line by line, since its errors have no place: it is `line` then, the last one handed over.
+    """
+
+    def __init__(self, path: str | Path, syntax: str, journal: Journal) -> None:
+        self._chunks = self._guarded(path, syntax, chunks(path, journal, size=_BLOCK, line_ends=False))
+        self._by_line = syntax == "RDF_XML"
+        self._rest, self._place = b"", 0
+        self.line = 0
+
+    @staticmethod
+    def _guarded(path: str | Path, syntax: str, whole: guard.Chunks) -> guard.Chunks:
+        if syntax == "JSON_LD":
+            return guard.json(whole, path)
+        if syntax == "RDF_XML":
+            return guard.xml(whole, path)
+        return guard.terms(whole, path, chunks(path, Journal(path, "guard"), size=_BLOCK, line_ends=False))
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        while not self._rest:
+        while self._place == len(self._rest):
             _, chunk = next(self._chunks, (0, None))
             if chunk is None:
                 return b""
-            self._rest = chunk
-        taken, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
+            self._rest, self._place = chunk, 0
+        stop = len(self._rest) if size < 0 else min(self._place + size, len(self._rest))
+        if self._by_line:
+            self.line += self._place == 0 or self._rest[self._place - 1] == _LINE_END
+            stop = min(stop, self._rest.find(b"\n", self._place) + 1)
+        taken, self._place = self._rest[self._place : stop], stop
         return taken
 
 

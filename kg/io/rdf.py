@@ -1,9 +1,10 @@
-"""RDF files: N-Triples, Turtle, N-Quads, TriG and RDF/XML, plain or compressed.
+"""RDF files: N-Triples, Turtle, N-Quads, TriG, RDF/XML and JSON-LD, plain or compressed.
 
     rdf.read("graph.nt.gz")     rdf.write(graph, "graph.ttl")
 
 What becomes a triple, a type, a label or an attribute is said in `kg.io.terms`. N-Triples has a reader of its own
-(`kg.io.ntriples`), the others go through pyoxigraph, which gives up a file at its first error.
+(`kg.io.ntriples`), the others go through pyoxigraph, which gives up a file at its first error and keeps a whole file of
+JSON-LD in memory. A context of JSON-LD stands in the file: none is fetched from elsewhere.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def feed(
     """Adds the statements of an RDF file to `builder`.
 
     Args:
-        syntax: ".nt", ".ttl", ".nq", ".trig", ".rdf" or ".owl"; by the file's name if None.
+        syntax: ".nt", ".ttl", ".nq", ".trig", ".rdf", ".owl" or ".jsonld"; by the file's name if None.
         base: the IRI against which relative IRIs count.
         skip_bad: bad lines to leave out before one raises; of use in N-Triples only, where a line stands alone.
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from kelm.data.files import ENDINGS, damage, opened, opener
+from kelm.data.files import ENDINGS, LONGEST_LINE, damage, opened, opener
 from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError, FormatError
 from kg.io.journal import Journal
@@ -47,25 +47,34 @@ def chunks(
         line_ends: turn ``\r\n`` and ``\r`` into ``\n``; not for formats in which a string may run over lines.
 
     Raises:
-        FormatError: the file is missing, empty, cut, or not what its compression says.
+        FormatError: the file is missing, empty, cut, or not what its compression says; a line is longer than
+            `LONGEST_LINE` (where `line_ends` is True).
     """
-    rest = b""
+    rest: list[bytes] = []  # blocks of a line that has not ended
     with opened(path) as (file, raw):
         total = Path(path).stat().st_size
-        while block := _read(file, size, path, journal.line + rest.count(b"\n") + 1):
+        while block := _read(file, size, path, journal.line + 1):
             if not journal.line and not rest:
                 block = block.removeprefix(_BYTE_ORDER_MARK)
-            rest += block
-            cut = rest.rfind(b"\n") + 1
-            if cut:
-                yield _numbered(rest[:cut], journal, line_ends)
-                rest = rest[cut:]
-                journal.progress(journal.line, raw.tell() / max(total, 1))
+            cut = block.rfind(b"\n") + 1
+            if not cut:
+                rest += [block] if block else []
+                _check_length(sum(map(len, rest)) if line_ends else 0, path, journal.line + 1)
+                continue
+            yield _numbered(b"".join((*rest, block[:cut])), journal, line_ends)
+            rest = [block[cut:]] if cut < len(block) else []
+            journal.progress(journal.line, raw.tell() / max(total, 1))
         if rest:
-            yield _numbered(rest + b"\n", journal, line_ends)
+            yield _numbered(b"".join((*rest, b"\n")), journal, line_ends)
         journal.progress(journal.line, 1.0)
     if not journal.line:
         raise FormatError("the file is empty", path=path, remedy="Check that it was downloaded or written completely.")
+
+
+def _check_length(length: int, path: str | Path, line: int) -> None:
+    if length > LONGEST_LINE:
+        problem = f"the line is longer than {LONGEST_LINE:,} bytes"
+        raise FormatError(problem, path=path, line=line, remedy="Give a file with line ends.")
 
 
 def _numbered(chunk: bytes, journal: Journal, line_ends: bool) -> tuple[int, bytes]:

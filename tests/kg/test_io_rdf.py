@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import tarfile
-from functools import cache
 from pathlib import Path
 
 import pyoxigraph
@@ -288,63 +286,6 @@ def test_a_turtle_error_names_line_and_column(tmp_path: Path) -> None:
     (tmp_path / "graph.ttl").write_text("@prefix e: <http://e/> .\ne:a e:b e:c .\ne:a x:b e:c .\n")
     with pytest.raises(FormatError, match=r"graph.ttl, line 3: .*column"):
         rdf.read(tmp_path / "graph.ttl")
-
-
-MANIFEST = re.compile(r"rdft:(Test\w+)\s*;.*?mf:action\s+<([^>]+)>", re.DOTALL)
-
-
-@cache
-def archive(path: Path) -> dict[str, bytes]:
-    """Returns the files of a tar archive."""
-    with tarfile.open(path) as tar:
-        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
-
-
-def archived(data: Path, name: str) -> bytes:
-    """Returns a file of the W3C's tests, nothing if there is none of that name."""
-    return archive(data / "kg" / "rdf" / "w3c_rdf11_tests.tar.gz").get(name, b"")
-
-
-def w3c(data: Path, folder: str) -> dict[str, tuple[str, bytes]]:
-    """Returns file name -> kind of test and content, of one folder of the W3C's tests."""
-    kinds = MANIFEST.findall(archived(data, f"{folder}/manifest.ttl").decode())
-    return {name: (kind, archived(data, f"{folder}/{name}")) for kind, name in kinds}
-
-
-def test_the_w3c_tests_of_ntriples_pass(data: Path, tmp_path: Path) -> None:
-    passed = {"TestNTriplesPositiveSyntax": 0, "TestNTriplesNegativeSyntax": 0}
-    for name, (kind, content) in w3c(data, "rdf-n-triples").items():
-        if name == "nt-syntax-file-01.nt":  # empty: legal RDF, and here an error, since it never is what was meant
-            assert content == b""
-            continue
-        if kind == "TestNTriplesNegativeSyntax":
-            with pytest.raises(FormatError):
-                print(name, facts(read(content, tmp_path)))
-        else:
-            assert facts(read(content, tmp_path)) == facts(by_pyoxigraph(content)), name
-        passed[kind] += 1
-    assert passed["TestNTriplesPositiveSyntax"] >= 39
-    assert passed["TestNTriplesNegativeSyntax"] >= 28
-
-
-def test_the_w3c_tests_of_turtle_pass(data: Path, tmp_path: Path) -> None:
-    syntax, compared = 0, 0
-    for name, (kind, content) in w3c(data, "rdf-turtle").items():
-        path = tmp_path / name
-        path.write_bytes(content)
-        base = f"https://w3c.github.io/rdf-tests/rdf/rdf11/rdf-turtle/{name}"
-        if "Negative" in kind:
-            with pytest.raises(FormatError):
-                print(name, facts(rdf.read(path, base=base)))
-        elif content.strip():
-            graph = rdf.read(path, base=base)
-            expected = archived(data, f"rdf-turtle/{path.stem}.nt")
-            if kind == "TestTurtleEval" and expected and b"_:" not in expected:  # unnamed nodes differ by name
-                assert facts(graph) == facts(by_pyoxigraph(expected)), name
-                compared += 1
-        syntax += 1
-    assert syntax > 250
-    assert compared > 80
 
 
 @pytest.mark.parametrize(("name", "statements"), [("News-100", 12_289), ("RSS-500", 10_038)])
