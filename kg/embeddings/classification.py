@@ -89,7 +89,8 @@ class Thresholds:
         self, scores: Float32[np.ndarray, "triple"], relations: Int64[np.ndarray, "triple"]
     ) -> Bool[np.ndarray, "triple"]:
         """Returns which triples are called true."""
-        return scores.astype(np.float64) >= self.values[relations]
+        called: Bool[np.ndarray, "triple"] = scores.astype(np.float64) >= self.values[relations]
+        return called
 
 
 def accuracy_and_f1(predicted: Bool[np.ndarray, "triple"], labels: Bool[np.ndarray, "triple"]) -> dict[str, float]:

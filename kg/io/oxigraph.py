@@ -109,7 +109,8 @@ def _line(text: str) -> pyoxigraph.Quad | SyntaxError:
         return error
     except ValueError:  # no triple, or several
         return SyntaxError("expected one triple a line")
-    return quad
+    found: pyoxigraph.Quad = quad
+    return found
 
 
 def reason(error: SyntaxError) -> str:
