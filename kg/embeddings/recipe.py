@@ -174,6 +174,17 @@ class EmbeddingRecipe:
             )
         if self.engine == "kelm":
             self._check_own()
+        else:
+            more = (*_BY_AUTOGRAD, "training", "reciprocal")
+            self._check_absent(
+                more, "PyKEEN's engine has no such option", "Leave it out, or use a model of kelm's own."
+            )
+
+    def _check_absent(self, names: tuple[str, ...], problem: str, remedy: str) -> None:
+        """Raises a `RecipeError` where one of these options is not as it is by default."""
+        for name in names:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise RecipeError(problem, field=name, remedy=remedy)
 
     def _check_own(self) -> None:
         """Raises a `RecipeError` for what kelm's own loops cannot train."""
@@ -184,13 +195,11 @@ class EmbeddingRecipe:
                 remedy=f'{closest(self.model.lower(), MODELS)} Set engine = "pykeen" for PyKEEN\'s models.',
             )
         if not self.by_autograd:
-            for name in _BY_AUTOGRAD:
-                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                    raise RecipeError(
-                        "TransE with sampled negatives has no such option",
-                        field=name,
-                        remedy='Set reciprocal = true or training = "1vsall", or leave it out.',
-                    )
+            self._check_absent(
+                _BY_AUTOGRAD,
+                "TransE with sampled negatives has no such option",
+                'Set reciprocal = true or training = "1vsall", or leave it out.',
+            )
             return
         if self.sampler != "both":
             raise RecipeError(f'"{self.sampler}" is for TransE with sampled negatives', field="sampler", remedy="both")

@@ -263,6 +263,7 @@ def test_a_model_is_embedded_saved_opened_and_evaluated(model: str, tmp_path: Pa
         ({"training": "sampled"}, 'training = "sampled" has no loss "cross_entropy"'),
         ({"loss": "margin"}, "cross_entropy, bce"),
         ({"engine": "pykeen"}, "no loss"),
+        ({"engine": "pykeen", "loss": "softmax", "decay": "linear"}, "field training: PyKEEN's engine"),
         ({"model": "conve", "reciprocal": False}, "inverse relations only"),
         ({"width": 7}, "even width"),
         ({"entity_dropout": 1.0}, "below 1"),
