@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -248,9 +249,12 @@ def _codes(languages: str | None) -> list[str] | None:
 
 def _texts(path: Path | None) -> Iterator[str]:
     from kg.io.journal import Journal
-    from kg.io.source import lines
+    from kg.io.source import decoded, lines
 
-    if path is None:
-        yield from (line.rstrip("\n") for line in sys.stdin)
-    else:
+    if path is not None:
         yield from (text for _, text in lines(path, Journal(path, "text")))
+        return
+    journal = Journal("standard input", "text")
+    for number, line in enumerate(sys.stdin.buffer, 1):  # line by line: whoever types sees each answer at once
+        text = decoded(line.removeprefix(BOM_UTF8) if number == 1 else line, number, journal)
+        yield from text.removesuffix("\n").removesuffix("\r").split("\r")  # line ends as in a file

@@ -93,10 +93,19 @@ def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
         finally:
             _remove(new)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error}). Nothing half-written was left, and what was there is whole. "
-            "Free some space or choose another place, then save again or resume."
-        ) from error
+        raise _unwritten(path, error) from error
+    except CheckpointError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError | SafetensorError) or new.name not in str(error):
+            raise
+        raise _unwritten(path, cause) from cause  # of a folder within: its name is gone with `new`
+
+
+def _unwritten(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} could not be written ({error}). Nothing half-written was left, and what was there is whole. "
+        "Free some space or choose another place, then save again or resume."
+    )
 
 
 def _swap(place: Path, new: Path, old: Path) -> None:

@@ -182,7 +182,13 @@ class _JsonParser(_Parser):
         value = self._value(record, key, line)
         if not isinstance(value, str):
             found = type(value).__name__
-            raise FormatError(f"expected a string, found {found}", path=self.path, line=line, field=key)
+            raise FormatError(
+                f"expected a string, found {found}",
+                path=self.path,
+                line=line,
+                field=key,
+                remedy=f'Give the value in quotes: {{"{key}": "..."}}; or leave the line out.',
+            )
         return value
 
 
@@ -309,7 +315,12 @@ class Dataset(Corpus[Text]):
         for column in (self.field, self.pair):
             if column is not None and not isinstance(row.get(column), str):
                 found = type(row[column]).__name__ if column in row else "nothing"
-                raise FormatError(f"expected a string, found {found}", line=number + 1, field=column)
+                raise FormatError(
+                    f"expected a string, found {found}",
+                    line=number + 1,
+                    field=column,
+                    remedy="Choose a column of texts, or leave out the rows that have none.",
+                )
         pair = None if self.pair is None else row[self.pair]
         return Text(row[self.field], pair, number, origin, {key: row[key] for key in self.keep})
 

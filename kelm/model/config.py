@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
-from kelm.errors import KelmError
+from kelm.errors import KelmError, closest
 
 __all__ = ["FAMILIES", "EncoderConfig", "Family"]
 
@@ -49,6 +50,17 @@ class EncoderConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.family not in FAMILIES:
             raise KelmError(f'EncoderConfig: family "{self.family}" is not one of {", ".join(FAMILIES)}.')
+        if self.hidden_act not in ACT2FN:
+            raise KelmError(
+                f'EncoderConfig: hidden_act "{self.hidden_act}" is unknown. {closest(self.hidden_act, ACT2FN)}'
+            )
+        if self.attention not in ("sdpa", "flex"):
+            raise KelmError(f'EncoderConfig: attention "{self.attention}" is not one of sdpa, flex.')
+        if self.num_attention_heads < 1:
+            raise KelmError(
+                f"EncoderConfig: num_attention_heads: expected at least 1, found {self.num_attention_heads}. "
+                f"Give a number that divides hidden_size {self.hidden_size}."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise KelmError(
                 f"EncoderConfig: hidden_size {self.hidden_size} is not a multiple of "

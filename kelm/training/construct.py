@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -91,10 +93,7 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
         extensions[name] = dict(_checked(plugins.find("extensions", name), options, {"config"}, field))
     if model.hf is None:
         sized = {"vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
-        try:
-            return Encoder(EncoderConfig(**sized, extensions=extensions))
-        except (KelmError, TypeError, ValueError) as error:
-            raise RecipeError(f"no such encoder can be made ({error})", field="model.config") from error
+        return _fresh({**sized, "extensions": extensions})
     if not _ours(model.hf):
         return Encoder.from_hf(model.hf, extensions=extensions, **model.config)
     opened = _open(model.hf, model.config)
@@ -106,6 +105,47 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
             remedy="Leave them out of the recipe.",
         )
     return opened
+
+
+def _fresh(fields: Mapping[str, Any]) -> Encoder:
+    extensions = fields["extensions"]
+    try:
+        config = EncoderConfig(**fields)
+    except (KelmError, TypeError, ValueError) as error:
+        raise _no_encoder(error) from error
+    try:
+        return Encoder(config)
+    except (KelmError, TypeError, ValueError) as error:
+        for name, options in extensions.items():
+            if found := _refusal(name, config, options):
+                raise found from error
+        if isinstance(error, KelmError):  # each extension can be made, but not all together
+            raise RecipeError(str(error), field="model.extensions") from error
+        raise _no_encoder(error) from error
+
+
+def _no_encoder(error: Exception) -> RecipeError:
+    """Returns an error about the field with which the message begins, as those of `EncoderConfig` do."""
+    named = re.match(r"EncoderConfig: (\w+)", str(error))
+    return RecipeError(
+        f"no such encoder can be made ({error})",
+        field=f"model.config.{named[1]}" if named else "model.config",
+        remedy="Change that value, or leave it out." if named else "Compare the values with EncoderConfig's.",
+    )
+
+
+def _refusal(name: str, config: EncoderConfig, options: Mapping[str, Any]) -> RecipeError | None:
+    """Returns what an extension says against its options; an error that begins with a path is about that option."""
+    field = f"model.extensions.{name}"
+    try:
+        plugins.find("extensions", name)(config, **options)
+    except KelmError as error:
+        paths = {key: (value, str(Path(value))) for key, value in options.items() if value and isinstance(value, str)}
+        about = next((key for key, path in paths.items() if str(error).startswith(path)), None)
+        return RecipeError(str(error), field=field if about is None else f"{field}.{about}")
+    except (TypeError, ValueError) as error:
+        return RecipeError(f"these options do not work ({error})", field=field, remedy=f"Given: {dict(options)}.")
+    return None
 
 
 def objective(choice: ObjectiveChoice, parts: Parts, start: str | None, number: int) -> Objective[Any]:

@@ -11,8 +11,9 @@ name = "mlm on my text"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 from kelm.errors import RecipeError
@@ -114,7 +115,7 @@ class Optimization:
 
     Attributes:
         rate: the peak learning rate.
-        clip: largest norm of the gradient; None does not clip.
+        clip: largest norm of the gradient; None, or in a file inf, does not clip.
         warmup: steps of linear increase; below 1 a share of all steps.
         layer_decay: factor of the rate from one layer to the one below (ELECTRA uses 0.8 to 0.9); 1 is off.
         decay_embeddings: apply weight decay to embedding tables.
@@ -210,6 +211,7 @@ def check(recipe: Recipe) -> None:
     def wrong(field: str, problem: str, remedy: str) -> RecipeError:
         return RecipeError(problem, field=field, remedy=remedy)
 
+    _check_bounds(recipe)
     if not recipe.objectives:
         raise wrong("objectives", "no objective is given", 'Add [[objectives]] with name = "mlm" and a corpus.')
     names = [objective.name for objective in recipe.objectives]
@@ -227,19 +229,64 @@ def check(recipe: Recipe) -> None:
         raise wrong(
             "evaluation.patience", "there is nothing to wait for", "Give evaluation.metric and evaluation.every."
         )
-    for key, value in (
-        ("optim.rate", recipe.optim.rate),
-        ("train.steps", recipe.train.steps),
-        ("train.passes", recipe.train.passes),
-        ("train.accumulation", recipe.train.accumulation),
-        ("batch.tokens", recipe.batch.tokens),
-        ("batch.room", recipe.batch.room),
-        ("batch.pool", recipe.batch.pool),
-        ("evaluation.every", recipe.evaluation.every),
-        ("checkpoint.every", recipe.checkpoint.every),
-        ("checkpoint.keep", recipe.checkpoint.keep),
-        ("log.every", recipe.log.every),
-        *((f"objectives.{objective.name}.rate", objective.rate) for objective in recipe.objectives),
+
+
+def _check_bounds(recipe: Recipe) -> None:
+    optim, batch, train, evaluation = recipe.optim, recipe.batch, recipe.train, recipe.evaluation
+    objectives = [(f"objectives.{number}", one) for number, one in enumerate(recipe.objectives)]
+    for bound, values in (
+        (
+            _POSITIVE,
+            {
+                "optim.rate": optim.rate,
+                "optim.epsilon": optim.epsilon,
+                "train.steps": train.steps,
+                "train.passes": train.passes,
+                "train.accumulation": train.accumulation,
+                "batch.tokens": batch.tokens,
+                "batch.room": batch.room,
+                "batch.pool": batch.pool,
+                "evaluation.every": evaluation.every,
+                "checkpoint.every": recipe.checkpoint.every,
+                "checkpoint.keep": recipe.checkpoint.keep,
+                "log.every": recipe.log.every,
+                **{f"{place}.rate": one.rate for place, one in objectives},
+            },
+        ),
+        (_NORM, {"optim.clip": optim.clip}),
+        (_COUNT, {"evaluation.patience": evaluation.patience}),
+        (
+            _NOT_NEGATIVE,
+            {
+                "optim.warmup": optim.warmup,
+                "optim.weight_decay": optim.weight_decay,
+                "train.seed": train.seed,
+                "batch.workers": batch.workers,
+                **{f"{place}.weight": one.weight for place, one in objectives},
+            },
+        ),
+        (_FACTOR, {"optim.layer_decay": optim.layer_decay}),
+        (_MEMORY, {f"optim.betas.{number}": beta for number, beta in enumerate(optim.betas)}),
     ):
-        if value is not None and value <= 0:
-            raise wrong(key, f"expected more than 0, found {value}", "Give a positive number.")
+        for key, value in values.items():
+            if value is not None and not bound.holds(value):
+                raise RecipeError(f"expected {bound.expected}, found {value}", field=key, remedy=bound.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """Which numbers a field takes; a comparison with nan is false, so that nan is none of them."""
+
+    expected: str
+    remedy: str
+    holds: Callable[[float], bool]
+
+
+_POSITIVE = _Bound("more than 0", "Give a positive, finite number.", lambda value: value > 0 and isfinite(value))
+_NORM = _Bound("more than 0", "Give a positive number; inf does not clip.", lambda value: value > 0)
+_COUNT = _Bound("at least 1", "Give a whole number from 1, or leave it out.", lambda value: value >= 1)
+_NOT_NEGATIVE = _Bound(
+    "0 or more", "Give 0 or a positive, finite number.", lambda value: value >= 0 and isfinite(value)
+)
+_FACTOR = _Bound("more than 0 and at most 1", "Give 1 to turn it off, or 0.8 to 0.9.", lambda value: 0 < value <= 1)
+_MEMORY = _Bound("0 or more and less than 1", "The usual betas are [0.9, 0.999].", lambda value: 0 <= value < 1)

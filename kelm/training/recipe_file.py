@@ -38,14 +38,15 @@ def parse(text: str, overrides: Sequence[str] = (), *, path: Path | None = None)
     return _built(Recipe, _values(text, overrides, path), text, path, check)
 
 
-def read_as(kind: Callable[[Mapping[str, Any]], type[T]], path: str | Path, overrides: Sequence[str] = ()) -> T:
-    """Returns a TOML file as a value of a dataclass that the file itself chooses.
+def read_as(kind: Callable[[Mapping[str, Any]], type[T]], path: str | Path | None, overrides: Sequence[str] = ()) -> T:
+    """Returns a TOML file as a value of a dataclass that the file itself chooses; errors as in `read`.
 
     Args:
         kind: takes the file's values and returns the dataclass; keys that it uses up it takes out.
+        path: None for no file: the overrides alone.
     """
-    path = Path(path)
-    text = _content(path)
+    path = None if path is None else Path(path)
+    text = "" if path is None else _content(path)
     values = _values(text, overrides, path)
     return _built(kind(values), values, text, path)
 
@@ -89,15 +90,19 @@ def write(recipe: Any, path: str | Path) -> None:
     Path(path).write_text(tomli_w.dumps(_plain(recipe)), encoding="utf-8")
 
 
-def keep(recipe: Any, path: Path, *, evaluation: str) -> None:
-    """Writes a recipe of an evaluation beside its results, unless it is there already.
+def keep(recipe: Any, path: Path, *, evaluation: str | None = None) -> None:
+    """Writes a recipe beside its results, unless it is there already.
+
+    Args:
+        evaluation: by which it is run, if it is one's.
 
     Raises:
         RecipeError: another recipe is there, so that results of both would be mixed.
     """
     import tomli_w
 
-    text = tomli_w.dumps({"evaluation": evaluation, **_plain(recipe)})
+    named = {} if evaluation is None else {"evaluation": evaluation}
+    text = tomli_w.dumps({**named, **_plain(recipe)})
     if path.is_file():
         if path.read_text(encoding="utf-8") != text:
             raise RecipeError(
@@ -172,7 +177,11 @@ def convert(kind: Any, value: Any, field: str) -> Any:
         return value
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is not Ellipsis and len(arguments) != len(value):
-            raise RecipeError(f"expected {len(arguments)} values, found {len(value)}", field=field)
+            raise RecipeError(
+                f"expected {len(arguments)} values, found {len(value)}",
+                field=field,
+                remedy=f"Give a list of {len(arguments)}.",
+            )
         parts = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(
             convert(part, entry, f"{field}.{n}") for n, (part, entry) in enumerate(zip(parts, value, strict=True))
@@ -183,7 +192,11 @@ def convert(kind: Any, value: Any, field: str) -> Any:
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value
-    raise RecipeError(f"expected {_words(kind)}, found {_words(type(value))} {value!r}", field=field)
+    raise RecipeError(
+        f"expected {_words(kind)}, found {_words(type(value))} {value!r}",
+        field=field,
+        remedy=_example(kind, field),
+    )
 
 
 def _table(kind: type[T], value: Any, field: str) -> T:
@@ -204,6 +217,14 @@ def _table(kind: type[T], value: Any, field: str) -> T:
 def _words(kind: Any) -> str:
     names = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
     return names.get(kind, "a table" if typing.get_origin(kind) is not tuple and kind is not tuple else "a list")
+
+
+def _example(kind: Any, field: str) -> str:
+    examples = {str: '"text"', int: "3", float: "0.1", bool: "true"}
+    key = field.rpartition(".")[2]
+    if kind in examples:
+        return f"Write it as {examples[kind]}." if key.isdecimal() else f"Write it as in {key} = {examples[kind]}."
+    return "Write it in brackets: [..., ...]." if _words(kind) == "a list" else f"Write [{field}]."
 
 
 def _line_of(text: str, field: str) -> int | None:

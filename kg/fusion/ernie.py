@@ -263,5 +263,7 @@ def _check(kinds: Sequence[Any], width: int, heads: int, config: EncoderConfig) 
         raise KelmError(
             f"ernie: {len(kinds)} layer kinds for an encoder of {config.num_hidden_layers} layers; give one for each."
         )
+    if heads < 1:
+        raise KelmError(f"ernie: heads: expected at least 1, found {heads}. Choose heads that divide width {width}.")
     if width % heads:
         raise KelmError(f"ernie: entity width {width} is not a multiple of {heads} heads. Choose heads that divide it.")

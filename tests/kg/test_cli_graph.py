@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -139,6 +140,35 @@ def test_text_is_linked_as_json_lines(folder: Path, tmp_path: Path, capsys: pyte
     assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), "--language", "en"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["mentions"] for line in lines] == [[[4, 18, "city1"]], [], []]
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape"))
+
+
+def test_text_is_linked_from_standard_input_as_from_a_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = b"\xef\xbb\xbfOxford\r\n\nOld Oxenfurt\rOxford\r\r\nOxford"
+    (tmp_path / "text.txt").write_bytes(data)
+    capsys.readouterr()
+    assert run(["graph", "link", str(folder), str(tmp_path / "text.txt")]) == 0
+    expected = capsys.readouterr().out
+    assert expected.count("city1") == 4
+    _type(monkeypatch, data)
+    assert run(["graph", "link", str(folder)]) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_standard_input_that_is_no_utf8_is_refused_as_a_file_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    _type(monkeypatch, b"Oxford\n\xff\n")
+    assert run(["graph", "link", str(folder)]) == 2
+    shown = capsys.readouterr()
+    assert "standard input, line 2: expected UTF-8, found byte 0xff at position 1" in " ".join(shown.err.split())
+    assert len(shown.out.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["build", "info", "embed", "evaluate", "link"])

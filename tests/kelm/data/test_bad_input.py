@@ -100,7 +100,9 @@ BROKEN = {
     "a missing key": Case(
         "a.jsonl", b'{"txt": "a"}\n', _json, FormatError, ("line 1, field text", 'Did you mean "txt"?')
     ),
-    "a number for a text": Case("a.jsonl", b'{"text": 3}\n', _json, FormatError, ("line 1, field text", "found int")),
+    "a number for a text": Case(
+        "a.jsonl", b'{"text": 3}\n', _json, FormatError, ("line 1, field text", "found int", "in quotes")
+    ),
 }
 
 

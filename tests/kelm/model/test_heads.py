@@ -14,13 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from kelm.batch import Batch, Encoded, Targets
 from kelm.model import Encoder, EncoderConfig
-from kelm.model.heads import LOGITS_AT_ONCE
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import Tokenizer
 from kelm.training.learner import Learner
 
-WORDS, ROWS, TOKENS, WIDTH = 250_002, 8, 512, 4
-CHUNK = LOGITS_AT_ONCE // WORDS  # targets
+WORDS, ROWS, TOKENS, WIDTH = 250_002, 4, 512, 4
+CHUNK = 2**23 // WORDS  # targets
 
 
 class Memory(TorchDispatchMode):
@@ -92,12 +91,13 @@ def text(number: int) -> Encoded:
 
 
 def test_a_step_over_a_large_vocabulary_holds_three_chunks_of_logits_and_never_tokens_by_words(
-    learner: Learner, batch: Batch
+    learner: Learner, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alive at once are a chunk's logits or its gradient, its log-softmax and that one's gradient."""
+    monkeypatch.setattr("kelm.model.heads.LOGITS_AT_ONCE", 2**23)  # an eighth, as a test should be quick
     targets = len(batch[Targets].label)
     assert batch.tokens.shape == (ROWS, TOKENS)
-    assert targets > 2 * CHUNK
+    assert targets > 8 * CHUNK
     with Memory() as memory:
         loss = learner(batch)["mlm"]
         assert memory.scored == targets  # not one position more
@@ -105,8 +105,8 @@ def test_a_step_over_a_large_vocabulary_holds_three_chunks_of_logits_and_never_t
     assert loss.item() / targets == pytest.approx(np.log(WORDS), rel=0.1)
     chunk = 4 * CHUNK * WORDS  # bytes
     assert memory.largest == chunk
-    assert 3 * chunk < memory.peak < 3.2 * chunk  # the rest: the table's gradient, the encoder's states
-    assert memory.peak < 4 * ROWS * TOKENS * WORDS / 4
+    assert 3 * chunk < memory.peak < 3.8 * chunk  # the rest: the table's gradient, the encoder's states
+    assert memory.peak < 4 * ROWS * TOKENS * WORDS / 15
 
 
 def test_the_measure_sees_logits_that_are_computed_everywhere() -> None:

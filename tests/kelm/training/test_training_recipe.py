@@ -5,8 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from kelm.errors import RecipeError
+from kelm.text import tokenizer
+from kelm.training import construct
 from kelm.training.recipe import Checkpoints, Optimization
-from kelm.training.recipe_file import parse, read, write
+from kelm.training.recipe_file import parse, read, read_as, write
+from tests.kelm.training import tiny_text
 
 RECIPE = """\
 name = "small"
@@ -52,6 +55,12 @@ def test_a_recipe_reads_as_typed_values() -> None:
     assert recipe.objectives[1].weight == 2.0
     assert type(recipe.objectives[1].weight) is float
     assert recipe.model.extensions == {"ernie": {"after": 2}}
+
+
+def test_a_value_comes_from_overrides_alone_where_there_is_no_file() -> None:
+    assert read_as(lambda _: Optimization, None, ["rate=1e-4", "schedule=cosine"]) == Optimization(
+        rate=1e-4, schedule="cosine"
+    )
 
 
 def test_a_written_recipe_reads_back_equal(tmp_path: Path) -> None:
@@ -145,6 +154,98 @@ def test_a_wrong_recipe_names_file_line_key_and_remedy(
 def test_a_wrong_override_is_told(override: str, told: str) -> None:
     with pytest.raises(RecipeError) as raised:
         parse(RECIPE, [override])
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "told"),
+    [
+        ("optim.rate=inf", "optim.rate", "expected more than 0, found inf. Give a positive, finite number"),
+        ("optim.rate=nan", "optim.rate", "expected more than 0, found nan"),
+        ("optim.clip=0", "optim.clip", "expected more than 0, found 0.0. Give a positive number; inf does not clip"),
+        ("optim.clip=-1", "optim.clip", "expected more than 0, found -1.0"),
+        ("optim.clip=nan", "optim.clip", "expected more than 0, found nan"),
+        ("optim.epsilon=0", "optim.epsilon", "expected more than 0, found 0.0"),
+        ("optim.warmup=-0.1", "optim.warmup", "expected 0 or more, found -0.1"),
+        ("optim.weight_decay=-1", "optim.weight_decay", "expected 0 or more, found -1.0"),
+        ("optim.layer_decay=0", "optim.layer_decay", "expected more than 0 and at most 1, found 0.0"),
+        ("optim.layer_decay=1.1", "optim.layer_decay", "expected more than 0 and at most 1, found 1.1"),
+        ("optim.betas=[-0.1, 0.9]", "optim.betas.0", "expected 0 or more and less than 1, found -0.1"),
+        ("optim.betas=[0.9, 1]", "optim.betas.1", "expected 0 or more and less than 1, found 1.0"),
+        ("evaluation.patience=0", "evaluation.patience", "expected at least 1, found 0"),
+        ("train.seed=-1", "train.seed", "expected 0 or more, found -1"),
+        ("batch.workers=-1", "batch.workers", "expected 0 or more, found -1"),
+        ("objectives.entity_alignment.weight=-2", "objectives.1.weight", "expected 0 or more, found -2.0"),
+        ("objectives.mlm.weight=nan", "objectives.0.weight", "expected 0 or more, found nan"),
+    ],
+)
+def test_an_impossible_number_is_told_with_its_bound(override: str, field: str, told: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        parse(RECIPE, [override])
+    assert raised.value.field == field
+    assert told in str(raised.value)
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optim.clip=inf",
+        "optim.warmup=0",
+        "optim.layer_decay=1",
+        "optim.betas=[0, 0]",
+        "objectives.mlm.weight=0",
+        "train.seed=0",
+        "batch.workers=0",
+    ],
+)
+def test_a_number_at_its_bound_is_allowed(override: str) -> None:
+    parse(RECIPE, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("optim.betas=[0.9]", "Give a list of 2."),
+        ("optim.betas=[0.9, 'b']", "Write it as 0.1."),
+        ("optim.rate=fast", "Write it as in rate = 0.1."),
+        ("train.steps=1.5", "Write it as in steps = 3."),
+        ("train.compile=1", "Write it as in compile = true."),
+        ("name=3", 'Write it as in name = "text".'),
+        ("optim=3", "Write [optim]."),
+        ("optim.betas=3", "Write it in brackets: [..., ...]."),
+        ("objectives=3", "Write it in brackets: [..., ...]."),
+    ],
+)
+def test_a_wrong_type_has_its_remedy(override: str, remedy: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        parse(RECIPE, [override])
+    assert raised.value.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "told"),
+    [
+        (["model.config.hidden_act=gleu"], "model.config.hidden_act", '"gleu" is unknown. Did you mean "gelu"?'),
+        (["model.config.attention=spda"], "model.config.attention", '"spda" is not one of sdpa, flex'),
+        (["model.config.num_attention_heads=0"], "model.config.num_attention_heads", "expected at least 1, found 0"),
+        (["model.config.hidden_size=15"], "model.config.hidden_size", "is not a multiple of num_attention_heads"),
+        (["model.extensions.ernie.table=nowhere"], "model.extensions.ernie.table", "nowhere"),
+        (["model.extensions.ernie.heads=0"], "model.extensions.ernie", "heads: expected at least 1, found 0"),
+        (["model.extensions.ernie.heads=3"], "model.extensions.ernie", "is not a multiple of 3 heads"),
+    ],
+)
+def test_an_encoder_that_cannot_be_made_names_the_right_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str], field: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = "num_hidden_layers = 2\nhidden_size = 16\nintermediate_size = 16\nnum_attention_heads = 2"
+    text = RECIPE.replace("hidden_size = 64", sizes).replace("after = 2", "width = 100")
+    words = tokenizer.open(tiny_text.vocabulary(tmp_path))
+    construct.encoder(parse(text), words)
+    with pytest.raises(RecipeError) as raised:
+        construct.encoder(parse(text, changes), words)
+    assert raised.value.field == field
     assert told in str(raised.value)
 
 
