@@ -27,7 +27,8 @@ def evaluate(
 ) -> None:
     """Train and measure as an evaluation's recipe says: arms, seeds, intervals, a report.
 
-    Every score is kept as soon as it is there; the same line again goes on where it was.
+    Every score is kept as soon as it is there; the same line again goes on where it was. Beside the scores lie the
+    whole recipe and run.json: versions, machine and fingerprints of the data.
 
     Example: kelm evaluate kg/recipes/zhang2019_ernie_fewrel.toml --data DATA --set study.seeds=[0]
     """

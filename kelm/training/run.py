@@ -9,13 +9,9 @@ runs/mine/model/         the result, with its heads and tokenizer
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +21,7 @@ from kelm.batch import Batch, Visibility
 from kelm.data.corpus import Corpus, Shard
 from kelm.data.stream import BatchStream
 from kelm.errors import CheckpointError, RecipeError
-from kelm.training import construct, device
+from kelm.training import construct, device, record
 from kelm.training.checkpoint import checkpoints
 from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
@@ -35,8 +31,6 @@ from kelm.training.recipe_file import keep, write
 from kelm.training.trainer import Trainer
 
 __all__ = ["count_batches", "train"]
-
-PACKAGES = ("kelm", "torch", "transformers", "accelerate", "safetensors", "tokenizers", "numpy")
 
 
 def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: bool = True) -> Result:
@@ -173,19 +167,11 @@ def _record(
     folder: Path, recipe: Recipe, steps: int, corpora: Mapping[str, Mapping[str, Corpus[Any]]], learner: Learner
 ) -> None:
     """Writes what is needed to run the same again."""
-    record = {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    facts = {
         "seed": recipe.train.seed,
         "steps": steps,
         "parameters": sum(parameter.numel() for parameter in learner.parameters()),
         **{use: {name: one.fingerprint() for name, one in named.items()} for use, named in corpora.items()},
-        "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-            "processes": device.process().num_processes,
-        },
     }
     try:
         if checkpoints(folder / "checkpoints"):  # the record of what made them stays
@@ -193,6 +179,6 @@ def _record(
             return
         folder.mkdir(parents=True, exist_ok=True)
         write(recipe, folder / "recipe.toml")
-        (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written ({error}). Choose another folder.") from error
+    record.write(folder, {**record.environment(), **facts})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kelm.text import vocabulary
+from kelm.training import record
 from kg import cldr_text
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.train import train
@@ -23,7 +24,7 @@ from kg.linking.alias import AliasLinker
 from kg.linking.linked_text import RelationText, joining
 from kg.study import report
 from kg.study.base import Pretraining, pretrain
-from kg.study.material import relink
+from kg.study.material import fingerprint, relink
 from kg.study.run import Alignment, FineTuning, Material, Outcome, Study, run
 
 __all__ = ["Cldr"]
@@ -76,6 +77,8 @@ class Cldr:
 
         examples = cldr_text.sentences(graph, 0, self.examples, relations=RELATIONS)
         texts = cldr_text.paragraphs(graph, 1, self.texts, without=examples)
+        read = {"graph": graph.fingerprint(), "examples": fingerprint(examples), "texts": fingerprint(texts)}
+        record.keep(out, read, packages=("babel",))
         answers = joining(graph, examples)
         known = KnowledgeGraph.from_triples(graph.without(answers).names())  # an entity without triples is unknown
         say(f"text: {len(texts):,} paragraphs, {len(examples):,} examples; {len(answers):,} answers taken out")

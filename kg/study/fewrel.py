@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kelm.data.corpus import digest
 from kelm.data.files import lines
 from kelm.errors import InputError
 from kelm.text import tokenizer as tokenizers
+from kelm.training import record
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.table import EntityTable
 from kg.embeddings.train import train
@@ -28,7 +30,7 @@ from kg.linking.linked_text import RelationText, joining, linked, read_articles,
 from kg.linking.names import AliasOptions
 from kg.study import report
 from kg.study.base import Pretraining, pretrain
-from kg.study.material import relink
+from kg.study.material import fingerprint, relink
 from kg.study.run import Material, Study, run
 
 __all__ = ["ErnieFewRel", "FewRel", "english_texts", "joined_graph", "material", "without_answers"]
@@ -55,17 +57,25 @@ def material(recipe: FewRel, data: Path, folder: Path, *, say: Callable[[str], N
     """Returns the study's material, made from the folder `data`; what `folder` already holds is not made again.
 
     Raises:
-        InputError: a file is missing.
+        InputError: a file is missing, or what `folder` holds was made from other data.
     """
     folder.mkdir(parents=True, exist_ok=True)
     gold = read_fewrel(found(data, "linked_text/fewrel/val_wiki.json"))
     graph = joined_graph(data)
     linker = AliasLinker.from_graph(graph, ["en"], options=AliasOptions(max_entities=recipe.ambiguous))
-    table = _table(recipe.embedding, graph, gold, folder / "vectors", say)
     vocabulary = recipe.base.hf or _uncompressed(found(data, "vocab/bert_uncased_en_vocab.txt"), folder / "vocab.txt")
     tokenizer = tokenizers.open(vocabulary)
     articles = list(read_articles(found(data, "linked_text/ernie_wiki_sample/docs.jsonl")))
     others = list(dict.fromkeys(english_texts(data)))
+    read = {
+        "graph": graph.fingerprint(),
+        "vocabulary": tokenizer.fingerprint(),
+        "examples": fingerprint(gold),
+        "articles": fingerprint(articles),
+        "texts": digest(others),
+    }
+    record.keep(folder, read)
+    table = _table(recipe.embedding, graph, gold, folder / "vectors", say)
     if not (folder / "base" / "model.safetensors").is_file():
         say(f"base: pre-training on {len(articles) + len(others):,} texts")
         pretrain(recipe.base, [*others, *(text.text for text in articles)], tokenizer, folder, show=True)

@@ -16,15 +16,16 @@ from typing import Literal, get_args
 import numpy as np
 
 from kelm.batch import Encoded
+from kelm.data.corpus import digest
 from kelm.errors import InputError
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
 from kg.enrich.markers import Markers, tokens_of
 from kg.linking.base import EntityLinker, Mention, align
-from kg.linking.linked_text import RelationText
+from kg.linking.linked_text import LinkedText, RelationText
 from kg.tasks.relations import mark_pair
 
-__all__ = ["ARMS", "Arm", "Links", "Split", "controlled", "encode_examples", "relink", "split"]
+__all__ = ["ARMS", "Arm", "Links", "Split", "controlled", "encode_examples", "fingerprint", "relink", "split"]
 
 Arm = Literal["none", "knowledge", "shuffled", "random"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -36,6 +37,16 @@ def controlled(table: EntityTable, arm: Arm, seed: int) -> EntityTable:
     if arm == "shuffled":
         return table.shuffled(seed)
     return table.random(seed) if arm == "random" else table
+
+
+def fingerprint(texts: Sequence[LinkedText | RelationText]) -> str:
+    """Returns a digest of texts, their links and relations, wherever they were read from."""
+    return digest(
+        [
+            [one.text, [[it.start, it.end, it.entity] for it in one.mentions], getattr(one, "relation", None)]
+            for one in texts
+        ]
+    )
 
 
 def relink(examples: Sequence[RelationText], linker: EntityLinker) -> list[RelationText]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +17,18 @@ import kg
 from kelm.errors import InputError
 from kelm.model import Encoder
 from kelm.text import vocabulary
-from kelm.training import recipe_file
+from kelm.training import recipe_file, record
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.table import EntityTable
 from kg.linking.alias import AliasLinker
+from kg.linking.base import Candidate
 from kg.linking.linked_text import LinkedText, RelationText, gold, read_fewrel
 from kg.study import fewrel, probe, report
 from kg.study.base import Pretraining, pretrain
 from kg.study.cldr import Cldr
 from kg.study.fewrel import ErnieFewRel
 from kg.study.fine_tuning import fine_tuned, fit_head
-from kg.study.material import controlled, encode_examples, relink, split
+from kg.study.material import controlled, encode_examples, fingerprint, relink, split
 from kg.study.run import Alignment, FineTuning, Material, Outcome, Study, run
 from kg.tasks.relations import Pairs, RelationClassification
 
@@ -226,6 +228,21 @@ def test_frozen_layers_stay_and_the_others_learn(material: Material) -> None:
     assert any(name.startswith("encoder.layer.1.") for name in changed)
 
 
+def test_a_fingerprint_tells_texts_links_and_relations_apart_and_not_where_they_were_read() -> None:
+    one = examples()[0]
+    other = replace(one.head, candidates=(Candidate("Q9", 1.0),))
+    changed = [replace(one, text=f"{one.text}."), replace(one, relation="x"), replace(one, head=other)]
+    assert fingerprint([one]) == fingerprint([replace(one, origin="elsewhere:3")])
+    assert len({fingerprint([it]) for it in (one, *changed)}) == 4
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"data": 3}', "{}"])
+def test_a_damaged_record_is_refused_by_name(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"run\.json.*damaged"):
+        record.keep(tmp_path, {"graph": "1"})
+
+
 def test_a_slice_holds_at_most_as_many_examples_as_asked_for() -> None:
     some = examples()
     whole, cut = (split(some, known(some), 5, seed=1, covered=most) for most in (None, 7))
@@ -278,3 +295,8 @@ def test_the_quickstart_shows_in_small_that_knowledge_tells_what_words_do_not(tm
     assert found["ernie", "knowledge"] > found["ernie", "none"] + 0.15
     assert any("linked by name to the right entity" in line for line in said)
     assert (tmp_path / "accuracy.png").is_file()
+    kept = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert {"torch", "babel"} <= kept["versions"].keys()
+    assert kept["data"].keys() == {"graph", "examples", "texts"}
+    with pytest.raises(InputError, match=r"run\.json.*from other data \(changed: examples.*another folder"):
+        replace(study, examples=299).outcomes(tmp_path, said.append)
