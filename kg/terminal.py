@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from kg.report import Report
@@ -40,15 +48,17 @@ def _advance(bars: Progress, task: TaskID, lines: int, share: float) -> None:
 
 @contextmanager
 def epochs(*, shown: bool) -> Iterator[Callable[[Epoch], None]]:
-    """Shows a bar of epochs, with loss, speed and validation."""
-    columns = (TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not shown) as bars:
-        task = bars.add_task("", total=None)
+    """Shows a bar of epochs, with loss, speed, validation and the time left."""
+    columns = (TextColumn("epoch {task.fields[place]}"), BarColumn(), TextColumn("{task.description}"))
+    times = (TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, *times, console=Console(stderr=True), disable=not shown) as bars:
+        task = bars.add_task("", total=None, place=1)
 
         def advance(epoch: Epoch) -> None:
             mrr = "" if epoch.mrr is None else f", validation MRR {epoch.mrr:.3f}"
             told = f"loss {epoch.loss:.4g}, {epoch.triples_per_second:,.0f} triples/s{mrr}"
-            bars.update(task, completed=epoch.epoch, total=epoch.epochs, description=told)
+            place = f"{epoch.epoch}/{epoch.epochs}"
+            bars.update(task, completed=epoch.epoch, total=epoch.epochs, description=told, place=place)
 
         yield advance
 

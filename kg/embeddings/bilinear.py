@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
 from kelm.errors import InputError
@@ -57,13 +57,14 @@ class DistMult(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row width"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
     ) -> Float[Tensor, "row width"]:
         """Returns h ∘ r (or t ∘ r)."""
-        return noise.queries(noise.entities(given) * noise.relations(relations))
+        return noise.queries(noise.entities(given) * noise.relations(relations[links]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,15 @@ class ComplEx(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row width"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
     ) -> Float[Tensor, "row width"]:
         """Returns h ∘ r, or t ∘ r̄ for heads."""
-        entities, links = as_complex(noise.entities(given)), as_complex(noise.relations(relations))
-        return noise.queries(as_pairs(entities * (links if side == "tail" else links.conj())))
+        entities, factors = as_complex(noise.entities(given)), as_complex(noise.relations(relations[links]))
+        return noise.queries(as_pairs(entities * (factors if side == "tail" else factors.conj())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class RESCAL(Interaction):
     """Relations as matrices, stored row by row.
 
     Source: Nickel et al. (2011), equation 2, without its tensor-factorization algorithm.
-    Cost: width² numbers a relation, and as many for each row of a step.
+    Cost: width² numbers for each relation of a step. Dropout of relations is one mask for all questions of a relation.
     """
 
     def relation_width(self, width: int) -> int:
@@ -108,14 +110,15 @@ class RESCAL(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row number"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
     ) -> Float[Tensor, "row width"]:
         """Returns Rᵀ h, or R t for heads."""
         matrices = noise.relations(relations).unflatten(-1, (given.shape[-1], -1))
-        return noise.queries(turned(noise.entities(given), matrices, side))
+        return noise.queries(turned(noise.entities(given), matrices, links, side))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,8 @@ class TuckER(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row number"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
@@ -162,13 +166,17 @@ class TuckER(Interaction):
         core = shared["core"]
         flat = relations @ core.movedim(1, 0).flatten(1)
         matrices = noise.relations(flat).unflatten(-1, (core.shape[0], core.shape[2]))
-        return noise.queries(batch_norm(turned(entities, matrices, side), "query", shared, noise))
+        return noise.queries(batch_norm(turned(entities, matrices, links, side), "query", shared, noise))
 
 
 def turned(
-    vectors: Float[Tensor, "row width"], matrices: Float[Tensor, "row width width"], side: Side
+    vectors: Float[Tensor, "row width"],
+    matrices: Float[Tensor, "relation width width"],
+    links: Int64[Tensor, "row"],
+    side: Side,
 ) -> Float[Tensor, "row width"]:
-    """Returns each vector times its matrix: Rᵀ h, or R t for heads."""
-    if side == "tail":
-        return torch.bmm(vectors[:, None], matrices)[:, 0]
-    return torch.bmm(matrices, vectors[:, :, None])[:, :, 0]
+    """Returns each vector times its relation's matrix, Rᵀ h, or R t for heads: a matrix product for each relation."""
+    order = links.argsort(stable=True)
+    groups = vectors[order].split(torch.bincount(links, minlength=len(matrices)).tolist())
+    parts = [group @ (matrix if side == "tail" else matrix.T) for group, matrix in zip(groups, matrices, strict=True)]
+    return torch.cat(parts)[order.argsort()]

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -91,7 +91,8 @@ class ConvE(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row width"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
@@ -104,7 +105,7 @@ class ConvE(Interaction):
         if side == "head":
             raise InputError("ConvE has no query for heads", remedy="Set reciprocal = true in the recipe.")
         shape = (1, *self._picture(given.shape[1]))
-        pictures = [vectors.unflatten(1, shape) for vectors in (given, relations)]
+        pictures = [vectors.unflatten(1, shape) for vectors in (given, relations[links])]
         both = batch_norm(torch.cat(pictures, dim=2), "picture", shared, noise)
         upper, lower = both.chunk(2, dim=2)
         both = torch.cat((noise.entities(upper), noise.relations(lower)), dim=2)

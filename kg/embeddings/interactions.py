@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kelm.errors import InputError
@@ -64,12 +64,21 @@ class Interaction:
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row number"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
     ) -> Float[Tensor, "row width"]:
-        """Returns what is compared with the candidates for `side`."""
+        """Returns what is compared with the candidates for `side`.
+
+        Args:
+            given: the known entity of each question.
+            relations: of the questions, each once.
+            links: each question's place in `relations`.
+            shared: what `Interaction.shared` gave, learned on.
+            noise: what is dropped in training.
+        """
         raise NotImplementedError
 
     def scores(
@@ -129,14 +138,15 @@ class TransE(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row width"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
     ) -> Float[Tensor, "row width"]:
         """Returns the point that a perfect answer at `side` would have."""
-        given, relations = noise.entities(given), noise.relations(relations)
-        return noise.queries(given + relations if side == "tail" else given - relations)
+        given, moves = noise.entities(given), noise.relations(relations[links])
+        return noise.queries(given + moves if side == "tail" else given - moves)
 
     def spread(
         self, gradient: Float[Tensor, "row width"], side: Side

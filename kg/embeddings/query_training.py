@@ -195,10 +195,10 @@ class QueryTraining:
         for side, rows in batch:
             ends = (rows[:, 0], rows[:, 2]) if side == "tail" else (rows[:, 2], rows[:, 0])
             given, answers = (torch.from_numpy(np.ascontiguousarray(ids)) for ids in ends)
-            links = torch.from_numpy(np.ascontiguousarray(rows[:, 1]))
-            entities, relations = self.values["entities"][given], self.values["relations"][links]
-            queries = self.interaction.queries(entities, relations, side, shared_of(self.values), self.noise)
-            penalty = self._penalty(entities, relations, answers)
+            distinct, links = (torch.from_numpy(found) for found in np.unique(rows[:, 1], return_inverse=True))
+            entities, relations = self.values["entities"][given], self.values["relations"][distinct]
+            queries = self.interaction.queries(entities, relations, links, side, shared_of(self.values), self.noise)
+            penalty = self._penalty(entities, relations, links, answers)
             if self.recipe.training == "sampled":
                 total += self._sampled(queries, rows, answers, side, penalty, count)
                 continue
@@ -262,19 +262,24 @@ class QueryTraining:
     def _penalty(
         self,
         entities: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row number"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         answers: Int64[Tensor, "row"],
     ) -> Float[Tensor, ""]:
-        """Returns n3 Σ|x|³ + regularization Σ|x|² over these vectors, before dropout."""
+        """Returns n3 Σ|x|³ + regularization Σ|x|² over the vectors of each question, before dropout."""
         cubes, squares = self.recipe.n3, self.recipe.regularization
         total = entities.sum() * 0.0
         if not (cubes or squares):
             return total
-        factors = [self.interaction.moduli(entities), self.interaction.relation_moduli(relations)]
+        once = torch.ones(len(entities))
+        factors = [
+            (self.interaction.moduli(entities), once),
+            (self.interaction.relation_moduli(relations), torch.bincount(links, minlength=len(relations)).float()),
+        ]
         if self.recipe.training != "kvsall":
-            factors.append(self.interaction.moduli(self.values["entities"][answers]))
-        for part in factors:
-            total = total + cubes * part.pow(3).sum() + squares * part.square().sum()
+            factors.append((self.interaction.moduli(self.values["entities"][answers]), once))
+        for part, times in factors:
+            total = total + times @ (cubes * part.pow(3).sum(1) + squares * part.square().sum(1))
         return total
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kg.embeddings.answers import Side
@@ -46,13 +46,14 @@ class RotatE(Interaction):
     def queries(
         self,
         given: Float[Tensor, "row width"],
-        relations: Float[Tensor, "row number"],
+        relations: Float[Tensor, "relation number"],
+        links: Int64[Tensor, "row"],
         side: Side,
         shared: Mapping[str, Tensor] = ALONE,
         noise: Noise = SILENT,
     ) -> Float[Tensor, "row width"]:
         """Returns the given entity, turned."""
-        angles = noise.relations(relations)
+        angles = noise.relations(relations[links])
         turns = torch.complex(angles.cos(), angles.sin())
         turns = turns if side == "tail" else turns.conj()
         return noise.queries(as_pairs(as_complex(noise.entities(given)) * turns))

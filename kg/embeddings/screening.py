@@ -125,8 +125,9 @@ class ScreenedQueries:
     ) -> Float32[torch.Tensor, "row width"]:
         if self.reciprocal and side == "head":
             relations, side = relations + self.relation_count, "tail"
-        known, links = self.entities[torch.from_numpy(given)], self.relations[torch.from_numpy(relations)]
-        return self.interaction.queries(known, links, side, self.shared)
+        known = self.entities[torch.from_numpy(given)]
+        distinct, links = (torch.from_numpy(found) for found in np.unique(relations, return_inverse=True))
+        return self.interaction.queries(known, self.relations[distinct], links, side, self.shared)
 
     def score_all(
         self,

@@ -214,7 +214,7 @@ class _Loop:
         links = torch.from_numpy(relation)
         negatives = self._negatives()
         wrong = self.entities.vectors[negatives]
-        queries = self.interaction.queries(self.entities.vectors[given], self.relations.vectors[links], side)
+        queries = self.interaction.queries(self.entities.vectors[given], self.relations.vectors, links, side)
         positive, direction = self.interaction.pair_distances(queries, self.entities.vectors[answers])
         negative = self.interaction.distances(queries, wrong)
         allowed = self._allowed(triples, answers, negatives, side)

@@ -171,6 +171,16 @@ def test_standard_input_that_is_no_utf8_is_refused_as_a_file_is(
     assert len(shown.out.splitlines()) == 1
 
 
+def test_embedding_shows_its_progress_from_before_the_first_epoch_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["--set", "width=8", "--set", "epochs=3", "--set", "check_every=3", "--valid", str(folder)]
+    assert run(["graph", "embed", str(folder), "--out", str(tmp_path / "vectors"), *changes]) == 0
+    shown = capsys.readouterr().err
+    assert "epoch 3/3" in shown
+    assert "validation MRR" in shown
+
+
 @pytest.mark.parametrize("command", ["build", "info", "embed", "evaluate", "link"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["graph", command, "--help"]) == 0

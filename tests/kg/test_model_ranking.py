@@ -92,7 +92,8 @@ def test_ranks_equal_those_of_slow_scores(name: str, reciprocal: bool) -> None:
             inverse = recipe.reciprocal and side == "head"
             query = embedding.interaction.queries(
                 double["entities"][[known]],
-                double["relations"][[link + RELATIONS * inverse]],
+                double["relations"],
+                torch.tensor([link + RELATIONS * inverse]),
                 "tail" if inverse else side,
                 double,
             )

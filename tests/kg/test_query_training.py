@@ -148,13 +148,15 @@ def test_a_sampled_step_follows_the_gradient_of_the_plain_loss(loss: str) -> Non
 
 def test_penalties_are_those_of_the_vectors_of_each_triple() -> None:
     run = QueryTraining(grid(), 24, 2, replace(PLAIN, n3=0.3, regularization=0.2))
-    entities, relations, answers = torch.randn(5, 24), torch.randn(5, 24), torch.tensor([0, 3, 3, 8, 1])
+    entities, relations, answers = torch.randn(5, 24), torch.randn(3, 24), torch.tensor([0, 3, 3, 8, 1])
+    links = torch.tensor([2, 0, 2, 2, 0])
     moduli = [
         np.abs(part[:, 0::2].numpy() + 1j * part[:, 1::2].numpy())
-        for part in (entities, relations, run.values["entities"].detach()[answers])
+        for part in (entities, relations[links], run.values["entities"].detach()[answers])
     ]
     expected = sum(0.3 * (part**3).sum() + 0.2 * (part**2).sum() for part in moduli)
-    assert float(run._penalty(entities, relations, answers).detach()) == pytest.approx(float(expected), rel=1e-5)
+    found = run._penalty(entities, relations, links, answers)
+    assert float(found.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_a_question_of_all_true_answers_comes_once_an_epoch() -> None:
