@@ -142,7 +142,7 @@ def embed(
     """
     from kg.embeddings.command import TABLE
     from kg.embeddings.command import embed as run
-    from kg.embeddings.recipe_files import read_recipe
+    from kg.embeddings.recipe_files import located, read_recipe
     from kg.io import splits
     from kg.terminal import epochs
 
@@ -150,7 +150,7 @@ def embed(
     parts = splits.read(source)
     opened = _open(source) if parts is None else parts.train
     checked = _open(validation) if validation is not None else None if parts is None else parts.valid
-    with epochs(shown=not quiet) as progress:
+    with located(recipe, change or ()), epochs(shown=not quiet) as progress:
         run(opened, out, options, validation=checked, progress=progress, resume=resume)
     print(f"{out}: {opened.entity_count:,} entities, {opened.relation_count:,} relations; vectors in {out / TABLE}")
 

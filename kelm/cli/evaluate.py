@@ -45,7 +45,8 @@ def evaluate(
     named = os.environ.get("KELM_DATA")
     console = Console(stderr=True)
     given = data or (Path(named) if named else None)
-    found = wanted.run(given, folder, lambda text: console.print(text, highlight=False, markup=False))
+    with recipe_file.located(recipe, change or ()):
+        found = wanted.run(given, folder, lambda text: console.print(text, highlight=False, markup=False))
     (folder / "report.md").write_text(found, encoding="utf-8")
     Console().print(Markdown(found))
     console.print(f"Everything lies in {folder}.")

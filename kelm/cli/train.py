@@ -33,12 +33,13 @@ def train(
     """
     from accelerate import PartialState
 
-    from kelm.training.recipe_file import read
+    from kelm.training.recipe_file import located, read
     from kelm.training.run import train as run
 
     wanted = read(recipe, change or ())
     folder = out or Path("runs") / (wanted.name.replace("/", "-") or recipe.stem)
-    result = run(wanted, folder, resume=resume, show=not quiet)
+    with located(recipe, change or ()):
+        result = run(wanted, folder, resume=resume, show=not quiet)
     progress, processes = result.progress, PartialState()
     main = processes.is_main_process
     processes.destroy_process_group()

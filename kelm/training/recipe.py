@@ -11,12 +11,12 @@ name = "mlm on my text"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Literal
 
 from kelm.errors import RecipeError
+from kelm.training.bounds import COUNT, FACTOR, MEMORY, NORM, NOT_NEGATIVE, POSITIVE
 
 __all__ = [
     "Batching",
@@ -236,7 +236,7 @@ def _check_bounds(recipe: Recipe) -> None:
     objectives = [(f"objectives.{number}", one) for number, one in enumerate(recipe.objectives)]
     for bound, values in (
         (
-            _POSITIVE,
+            POSITIVE,
             {
                 "optim.rate": optim.rate,
                 "optim.epsilon": optim.epsilon,
@@ -253,10 +253,10 @@ def _check_bounds(recipe: Recipe) -> None:
                 **{f"{place}.rate": one.rate for place, one in objectives},
             },
         ),
-        (_NORM, {"optim.clip": optim.clip}),
-        (_COUNT, {"evaluation.patience": evaluation.patience}),
+        (NORM, {"optim.clip": optim.clip}),
+        (COUNT, {"evaluation.patience": evaluation.patience}),
         (
-            _NOT_NEGATIVE,
+            NOT_NEGATIVE,
             {
                 "optim.warmup": optim.warmup,
                 "optim.weight_decay": optim.weight_decay,
@@ -265,28 +265,9 @@ def _check_bounds(recipe: Recipe) -> None:
                 **{f"{place}.weight": one.weight for place, one in objectives},
             },
         ),
-        (_FACTOR, {"optim.layer_decay": optim.layer_decay}),
-        (_MEMORY, {f"optim.betas.{number}": beta for number, beta in enumerate(optim.betas)}),
+        (FACTOR, {"optim.layer_decay": optim.layer_decay}),
+        (MEMORY, {f"optim.betas.{number}": beta for number, beta in enumerate(optim.betas)}),
     ):
         for key, value in values.items():
-            if value is not None and not bound.holds(value):
-                raise RecipeError(f"expected {bound.expected}, found {value}", field=key, remedy=bound.remedy)
-
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """Which numbers a field takes; a comparison with nan is false, so that nan is none of them."""
-
-    expected: str
-    remedy: str
-    holds: Callable[[float], bool]
-
-
-_POSITIVE = _Bound("more than 0", "Give a positive, finite number.", lambda value: value > 0 and isfinite(value))
-_NORM = _Bound("more than 0", "Give a positive number; inf does not clip.", lambda value: value > 0)
-_COUNT = _Bound("at least 1", "Give a whole number from 1, or leave it out.", lambda value: value >= 1)
-_NOT_NEGATIVE = _Bound(
-    "0 or more", "Give 0 or a positive, finite number.", lambda value: value >= 0 and isfinite(value)
-)
-_FACTOR = _Bound("more than 0 and at most 1", "Give 1 to turn it off, or 0.8 to 0.9.", lambda value: 0 < value <= 1)
-_MEMORY = _Bound("0 or more and less than 1", "The usual betas are [0.9, 0.999].", lambda value: 0 <= value < 1)
+            if value is not None:
+                bound.check(value, key)

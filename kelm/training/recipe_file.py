@@ -2,7 +2,7 @@
 
     optim.rate = 2e-5   --set optim.rate=3e-5   --set objectives.mlm.options.rate=0.2     an item goes by number or name
 
-An unknown key or a wrong type is an error that names file, line, dotted key and the closest key.
+An unknown key or a wrong type is an error that names file and line (or the override), dotted key and the closest key.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kelm.errors import RecipeError, closest
 from kelm.training.recipe import Recipe, check
 
-__all__ = ["convert", "keep", "parse", "read", "read_as", "write"]
+__all__ = ["convert", "keep", "located", "parse", "read", "read_as", "write"]
 
 T = TypeVar("T")
 
@@ -35,7 +36,11 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse(text: str, overrides: Sequence[str] = (), *, path: Path | None = None) -> Recipe:
     """Returns the recipe that a TOML text describes; see `read`."""
-    return _built(Recipe, _values(text, overrides, path), text, path, check)
+    values, changed = _values(text, overrides, path)
+    with _placed(text, path, changed):
+        built: Recipe = convert(Recipe, values, "")
+        check(built)
+    return built
 
 
 def read_as(kind: Callable[[Mapping[str, Any]], type[T]], path: str | Path | None, overrides: Sequence[str] = ()) -> T:
@@ -47,8 +52,47 @@ def read_as(kind: Callable[[Mapping[str, Any]], type[T]], path: str | Path | Non
     """
     path = None if path is None else Path(path)
     text = "" if path is None else _content(path)
-    values = _values(text, overrides, path)
-    return _built(kind(values), values, text, path)
+    values, changed = _values(text, overrides, path)
+    with _placed(text, path, changed):
+        built: T = convert(kind(values), values, "")
+    return built
+
+
+@contextmanager
+def located(path: str | Path | None, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Adds file and line, or the override, to a `RecipeError` that only what a recipe describes can find.
+
+    Args:
+        path, overrides: as the recipe was read.
+    """
+    try:
+        yield
+    except RecipeError as error:
+        if error.path is not None:
+            raise
+        path = None if path is None else Path(path)
+        text = "" if path is None else _content(path)
+        with _placed(text, path, _values(text, overrides, path)[1]):
+            raise
+
+
+@contextmanager
+def _placed(text: str, path: Path | None, changed: Mapping[str, str]) -> Iterator[None]:
+    """Adds to a `RecipeError` where its field was given."""
+    try:
+        yield
+    except RecipeError as error:
+        field = error.field or ""
+        line = _line_of(text, field)
+        given: str | Path | None = path
+        for key, override in changed.items():
+            if (
+                field == key
+                or field.startswith(f"{key}.")
+                or (key.startswith(f"{field}.") and not _stands(text, field))
+            ):
+                given, line = f"--set {override}", None
+        raise RecipeError(error.problem, path=given, line=line, field=error.field, remedy=error.remedy) from error
 
 
 def _content(path: Path) -> str:
@@ -58,29 +102,22 @@ def _content(path: Path) -> str:
         raise RecipeError(f"cannot be read ({error})", path=path, remedy="Give a recipe file in TOML.") from error
 
 
-def _values(text: str, overrides: Sequence[str], path: Path | None) -> dict[str, Any]:
+def _values(text: str, overrides: Sequence[str], path: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the values of a TOML text, changed by the overrides, and the override of each changed key."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
         line = int(found[1]) if found else None
         raise RecipeError(f"no valid TOML: {error}", path=path, line=line, remedy="Correct that line.") from error
+    changed: dict[str, str] = {}
     for override in overrides:
-        _override(values, override)
-    return values
-
-
-def _built(
-    kind: type[T], values: Mapping[str, Any], text: str, path: Path | None, check: Callable[[T], None] | None = None
-) -> T:
-    try:
-        built: T = convert(kind, dict(values), "")
-        if check is not None:
-            check(built)
-        return built
-    except RecipeError as error:
-        line = _line_of(text, error.field or "")
-        raise RecipeError(error.problem, path=path, line=line, field=error.field, remedy=error.remedy) from None
+        try:
+            changed[_override(values, override)] = override
+        except RecipeError as error:
+            place = f"--set {override}"
+            raise RecipeError(error.problem, path=place, field=error.field, remedy=error.remedy) from None
+    return values, changed
 
 
 def write(recipe: Any, path: str | Path) -> None:
@@ -129,32 +166,44 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _override(table: dict[str, Any], override: str) -> None:
+def _override(table: dict[str, Any], override: str) -> str:
+    """Changes the value that an override names, and returns its dotted key; items of a list by number."""
     key, sign, text = override.partition("=")
     key = key.strip()
-    if not sign or not key:
-        raise RecipeError(f'"{override}" is no override', field="--set", remedy="Write key=value: optim.rate=2e-5.")
+    if not sign or not all(key.split(".")):
+        raise RecipeError(
+            f'expected KEY=VALUE, found "{override}"', remedy=f"Write {key.strip('.') or 'KEY'}={text or 'VALUE'}."
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string
     *steps, last = key.split(".")
     place: Any = table
-    for depth, step in enumerate(steps):
-        place = place.setdefault(step, {}) if isinstance(place, dict) else _item(place, step, steps[:depth])
+    exact: list[str] = []
+    for step in steps:
+        if isinstance(place, list):
+            number = _item(place, step, exact)
+            place = place[number]
+            exact.append(str(number))
+        else:
+            place = place.setdefault(step, {})
+            exact.append(step)
         if not isinstance(place, (dict, list)):
             raise RecipeError(f"{step} is a plain value", field=key, remedy="Only tables have keys.")
     if isinstance(place, list):
         raise RecipeError("is a list of tables", field=".".join(steps), remedy="Name a key of one of its items.")
     place[last] = value
+    return ".".join((*exact, last))
 
 
-def _item(items: list[Any], step: str, before: Sequence[str]) -> Any:
+def _item(items: list[Any], step: str, before: Sequence[str]) -> int:
+    """Returns the number of the item that `step` numbers or names."""
     if step.isdecimal() and int(step) < len(items):
-        return items[int(step)]
+        return int(step)
     names = [str(item.get("name", "")) for item in items if isinstance(item, dict)]
     if names.count(step) == 1:
-        return items[names.index(step)]
+        return names.index(step)
     raise RecipeError(f'has no single item "{step}"', field=".".join(before), remedy=closest(step, names))
 
 
@@ -172,7 +221,7 @@ def convert(kind: Any, value: Any, field: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return convert(next(part for part in arguments if part is not type(None)), value, field)
     if origin is Literal:
-        if value not in arguments:
+        if not any(type(value) is type(one) and value == one for one in arguments):  # True == 1, and is none
             raise RecipeError(f"{value!r} is not allowed", field=field, remedy=closest(str(value), map(str, arguments)))
         return value
     if origin is tuple and isinstance(value, list):
@@ -211,7 +260,12 @@ def _table(kind: type[T], value: Any, field: str) -> T:
         required = part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING
         if required and part.name not in value:
             raise RecipeError("missing key", field=f"{prefix}{part.name}", remedy=f"Add {part.name}.")
-    return kind(**{key: convert(kinds[key], entry, f"{prefix}{key}") for key, entry in value.items()})
+    converted = {key: convert(kinds[key], entry, f"{prefix}{key}") for key, entry in value.items()}
+    try:
+        return kind(**converted)
+    except RecipeError as error:  # a dataclass knows its fields, and not where it lies
+        name = f"{prefix}{error.field}" if error.field else field
+        raise RecipeError(error.problem, field=name or None, remedy=error.remedy) from None
 
 
 def _words(kind: Any) -> str:
@@ -229,6 +283,18 @@ def _example(kind: Any, field: str) -> str:
 
 def _line_of(text: str, field: str) -> int | None:
     """Returns the line in which a dotted key stands, or its table if it is not written out; None if neither is."""
+    seen = _lines(text)
+    while field and field not in seen:
+        field = field.rpartition(".")[0]
+    return seen.get(field)
+
+
+def _stands(text: str, field: str) -> bool:
+    return field in _lines(text)
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Returns the line of each dotted key and table, items of a list by number."""
     seen: dict[str, int] = {}
     counts: dict[str, int] = {}
     table = ""
@@ -244,6 +310,4 @@ def _line_of(text: str, field: str) -> int | None:
             seen.setdefault(table, number)
         elif key := re.match(r"\s*([\w.-]+)\s*=", line):
             seen.setdefault(f"{table}.{key[1]}" if table else key[1], number)
-    while field and field not in seen:
-        field = field.rpartition(".")[0]
-    return seen.get(field)
+    return seen

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from kelm.errors import InputError, RecipeError, closest
+from kelm.training.bounds import COUNT, FACTOR, NOT_NEGATIVE, POSITIVE, SHARE, Bound
 from kg.embeddings.interactions import Interaction
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.models import MODELS
@@ -33,6 +34,14 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "decay": get_args(Decay),
 }
 _SHARES = ("label_smoothing", "entity_dropout", "relation_dropout", "query_dropout", "feature_dropout")
+
+_BOUNDS: Mapping[Bound, tuple[str, ...]] = {
+    COUNT: ("width", "epochs", "batch_size", "negatives", "check_every", "decay_patience", "filters", "kernel"),
+    POSITIVE: ("rate", "margin", "sharpness", "start_scale"),
+    FACTOR: ("decay_factor",),
+    NOT_NEGATIVE: ("regularization", "n3", "seed", "patience", "relation_width", "image_height"),
+    SHARE: _SHARES,
+}
 _BY_AUTOGRAD = ("n3", *_SHARES, "start", "start_scale", "decay")  # what TransE's loop with closed gradients lacks
 
 
@@ -143,27 +152,9 @@ class EmbeddingRecipe:
                     field=name,
                     remedy=closest(str(getattr(self, name)), map(str, choices)),
                 )
-        for name in (
-            "width",
-            "epochs",
-            "batch_size",
-            "negatives",
-            "check_every",
-            "decay_patience",
-            "filters",
-            "kernel",
-        ):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"must be at least 1, found {getattr(self, name)}", field=name)
-        for name in ("rate", "margin", "sharpness", "start_scale", "decay_factor"):
-            if not getattr(self, name) > 0:
-                raise RecipeError(f"must be above 0, found {getattr(self, name)}", field=name)
-        for name in ("regularization", "n3", "patience", "relation_width", "image_height"):
-            if not getattr(self, name) >= 0:
-                raise RecipeError(f"must not be below 0, found {getattr(self, name)}", field=name)
-        for name in _SHARES:
-            if not 0 <= getattr(self, name) < 1:
-                raise RecipeError(f"must be from 0 to below 1, found {getattr(self, name)}", field=name)
+        for bound, names in _BOUNDS.items():
+            for name in names:
+                bound.check(getattr(self, name), name)
         sampled = self.training == "sampled" or self.engine == "pykeen"
         if sampled != (self.loss in LOSSES):
             fitting = tuple(LOSSES) if sampled else ("cross_entropy", "bce")
@@ -202,7 +193,11 @@ class EmbeddingRecipe:
             )
             return
         if self.sampler != "both":
-            raise RecipeError(f'"{self.sampler}" is for TransE with sampled negatives', field="sampler", remedy="both")
+            raise RecipeError(
+                f'"{self.sampler}" is for TransE with sampled negatives',
+                field="sampler",
+                remedy='Set sampler = "both", or leave it out.',
+            )
         interaction = self.interaction()
         try:
             interaction.relation_width(self.width)

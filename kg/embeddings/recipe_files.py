@@ -5,16 +5,16 @@ kg/recipes/{model}-{graph}.toml       complex-codex-s, transe-codex-s ...       
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from kelm.errors import InputError, UnknownName, closest
+from kelm.training import recipe_file
 from kg.embeddings.models import MODELS
 from kg.embeddings.recipe import EmbeddingRecipe
 
-__all__ = ["read_recipe", "shipped"]
+__all__ = ["located", "read_recipe", "shipped"]
 
 _FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -29,37 +29,27 @@ def read_recipe(name: str | Path | None, changes: Sequence[str] = ()) -> Embeddi
 
     Raises:
         UnknownName: neither a file nor a shipped recipe has that name.
-        InputError: the file is no TOML, or a change no KEY=VALUE.
-        RecipeError: an unknown key, a wrong type or an impossible value.
+        InputError: there is no such file.
+        RecipeError: the file is no TOML, a change no KEY=VALUE, a key unknown, or a value wrong.
 
     >>> read_recipe("complex-codex-s", ["width=64"]).width
     64
     """
-    from kelm.training import recipe_file
-
-    facts: dict[str, Any] = {} if name is None else _facts(name)
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise InputError(f'--set: expected KEY=VALUE, found "{change}"', remedy="Example: --set width=100.")
-        try:
-            facts |= tomllib.loads(f"{key} = {value}")
-        except tomllib.TOMLDecodeError:
-            facts[key] = value
-    recipe: EmbeddingRecipe = recipe_file.convert(EmbeddingRecipe, facts, "")
-    return recipe
+    return recipe_file.read_as(lambda _: EmbeddingRecipe, _path(name), changes)
 
 
-def _facts(name: str | Path) -> dict[str, Any]:
-    known = shipped()
-    path = Path(name)
-    if not path.is_file():
-        if path.suffix or len(path.parts) > 1:
-            raise InputError("no such recipe file", path=path, remedy="Check the path.")
-        if str(name) not in known:
-            raise UnknownName(f'no recipe is called "{name}"', remedy=closest(str(name), known))
-        path = known[str(name)]
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read as TOML ({error})", path=path, remedy="Correct the file.") from error
+def located(name: str | Path | None, changes: Sequence[str] = ()) -> AbstractContextManager[None]:
+    """Adds to a `RecipeError` of the training file and line, or the change, that it is about."""
+    return recipe_file.located(_path(name), changes)
+
+
+def _path(name: str | Path | None) -> Path | None:
+    """Returns the file of a recipe that is a file or is shipped; None for none."""
+    if name is None or Path(name).is_file():
+        return None if name is None else Path(name)
+    path, known = Path(name), shipped()
+    if path.suffix or len(path.parts) > 1:
+        raise InputError("no such recipe file", path=path, remedy="Check the path.")
+    if str(name) not in known:
+        raise UnknownName(f'no recipe is called "{name}"', remedy=closest(str(name), known))
+    return known[str(name)]

@@ -82,7 +82,11 @@ def test_build_reads_columns_in_any_order(tmp_path: Path) -> None:
         ),
         (["build", "bad.nt", "--out", "g"], "bad.nt, line 1"),
         (["info", "triples.xyz"], "cannot tell the format"),
-        (["embed", "triples.tsv", "--out", "v", "--set", "widht=3"], 'Did you mean "width"'),
+        (
+            ["embed", "triples.tsv", "--out", "v", "--set", "widht=3"],
+            "--set widht=3, field widht: unknown key. Did you",
+        ),
+        (["embed", "triples.tsv", "--out", "v", "--set", "width=0"], "--set width=0, field width: expected at least 1"),
         (["embed", "triples.tsv", "--out", "v", "--set", "width"], "expected KEY=VALUE"),
         (["link", "triples.tsv", "gone.txt"], "gone.txt: cannot be opened"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kelm.cli import run
-from kelm.errors import InputError, UnknownName
+from kelm.errors import InputError, RecipeError, UnknownName
 from kg.embeddings import EmbeddingRecipe, open_embedding
 from kg.embeddings.query_training import QueryTraining
 from kg.embeddings.recipe_files import read_recipe, shipped
@@ -48,6 +48,50 @@ def test_an_unknown_recipe_names_the_closest(tmp_path: Path) -> None:
         read_recipe(tmp_path / "gone.toml")
     (tmp_path / "own.toml").write_text("width = 12\n")
     assert read_recipe(tmp_path / "own.toml") == EmbeddingRecipe(width=12)
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "told"),
+    [
+        ("widht = 3", "widht", 'unknown key. Did you mean "width"?'),
+        ('width = "wide"', "width", "expected a whole number, found a string 'wide'. Write it as in width = 3."),
+        ("width = 0", "width", "expected at least 1, found 0. Give a whole number from 1"),
+        ("rate = inf", "rate", "expected more than 0, found inf. Give a positive, finite number."),
+        ("decay_factor = 1.5", "decay_factor", "expected more than 0 and at most 1, found 1.5."),
+        ("seed = -1", "seed", "expected 0 or more, found -1."),
+        (
+            "query_dropout = 1.0",
+            "query_dropout",
+            "expected 0 or more and less than 1, found 1.0. Give 0 to turn it off",
+        ),
+        ("norm = true", "norm", "True is not allowed. Known: 1, 2."),
+        ('loss = "softmx"', "loss", 'Did you mean "softmax"?'),
+        ('sampler = "uniform"', "sampler", 'Set sampler = "both"'),
+        ("[rate]\nfirst = 1", "rate", "expected a number, found a table"),
+        ("[widths]\nfirst = 1", "widths", 'unknown key. Did you mean "width"?'),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named_with_file_line_field_and_remedy(
+    tmp_path: Path, line: str, field: str, told: str
+) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(f'model = "complex"\nepochs = 2\n{line}\n')
+    with pytest.raises(RecipeError) as raised:
+        read_recipe(path)
+    assert (raised.value.path, raised.value.line, raised.value.field) == (path, 3, field)
+    assert told in str(raised.value)
+    assert raised.value.remedy
+
+
+def test_what_is_no_toml_or_no_change_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("epochs = 2\nwidth 3\n")
+    with pytest.raises(RecipeError, match=r"own\.toml, line 2: no valid TOML"):
+        read_recipe(path)
+    with pytest.raises(RecipeError, match=r"--set width: expected KEY=VALUE, found \"width\"\. Write width=VALUE"):
+        read_recipe("complex-codex-s", ["width"])
+    with pytest.raises(RecipeError, match=r"--set width=3, field width: complex vectors have an even width"):
+        read_recipe("complex-codex-s", ["width=3"])
 
 
 def test_a_source_in_parts_is_learned_stopped_by_and_judged_by_its_own(

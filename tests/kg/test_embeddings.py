@@ -285,9 +285,9 @@ def test_an_array_needs_its_counts() -> None:
         ({"loss": "softmx"}, 'Did you mean "softmax"'),
         ({"model": "TransD"}, 'engine = "pykeen"'),
         ({"epochs": 0}, "at least 1"),
-        ({"rate": 0.0}, "above 0"),
-        ({"rate": float("nan")}, "above 0"),
-        ({"patience": -1}, "below 0"),
+        ({"rate": 0.0}, "more than 0"),
+        ({"rate": float("nan")}, "more than 0"),
+        ({"patience": -1}, "0 or more"),
     ],
 )
 def test_an_impossible_recipe_says_why(change: dict[str, object], message: str) -> None:

@@ -268,7 +268,7 @@ def test_a_model_is_embedded_saved_opened_and_evaluated(model: str, tmp_path: Pa
         ({"engine": "pykeen", "loss": "softmax", "decay": "linear"}, "field training: PyKEEN's engine"),
         ({"model": "conve", "reciprocal": False}, "inverse relations only"),
         ({"width": 7}, "even width"),
-        ({"entity_dropout": 1.0}, "below 1"),
+        ({"entity_dropout": 1.0}, "less than 1"),
         ({"sampler": "uniform"}, "sampler"),
         ({"model": "transe", "training": "sampled", "loss": "softmax", "reciprocal": False, "n3": 0.1}, "n3"),
     ],

@@ -197,13 +197,17 @@ def test_training_starts_from_hugging_face_with_its_vocabulary_head(
     ("change", "code", "told"),
     [
         ("optim.rat=1", 2, 'field optim.rat: unknown key. Did you mean "rate"?'),
-        ("optim.rate=fast", 2, "line 28, field optim.rate: expected a number, found a string 'fast'"),
+        ("optim.rate=fast", 2, "--set optim.rate=fast, field optim.rate: expected a number, found a string 'fast'"),
         (
             "objectives.mlm.name=mln",
             2,
             'field objectives.0.name: no objective or task is called "mln". Did you mean "mlm"?',
         ),
-        ("objectives.mlm.options.rat=1", 2, 'field objectives.0.options.rat: unknown option. Did you mean "rate"?'),
+        (
+            "objectives.mlm.options.rat=1",
+            2,
+            '--set objectives.mlm.options.rat=1, field objectives.0.options.rat: unknown option. Did you mean "rate"?',
+        ),
         ("objectives.mlm.options.kind=tokens", 2, "'tokens' is not allowed. Did you mean \"token\"?"),
         ("objectives.mlm.options.rate=often", 2, "field objectives.0.options.rate: expected a number"),
         ("objectives.mlm.corpus.name=txt", 2, 'no corpus is called "txt". Did you mean "text"?'),

@@ -8,7 +8,7 @@ from kelm.errors import RecipeError
 from kelm.text import tokenizer
 from kelm.training import construct
 from kelm.training.recipe import Checkpoints, Optimization
-from kelm.training.recipe_file import parse, read, read_as, write
+from kelm.training.recipe_file import located, parse, read, read_as, write
 from tests.kelm.training import tiny_text
 
 RECIPE = """\
@@ -142,8 +142,14 @@ def test_a_wrong_recipe_names_file_line_key_and_remedy(
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("optim.rat=1", "field optim.rat: unknown key"),
-        ("rate", '"rate" is no override'),
+        ("optim.rat=1", '--set optim.rat=1, field optim.rat: unknown key. Did you mean "rate"?'),
+        ("optimm.rate=1", '--set optimm.rate=1, field optimm: unknown key. Did you mean "optim"?'),
+        ("optim.rate=-1", "--set optim.rate=-1, field optim.rate: expected more than 0"),
+        ("optim.betas=[0.9, 2]", "--set optim.betas=[0.9, 2], field optim.betas.1: expected 0 or more"),
+        ("objectives.mlm.weight=-1", "--set objectives.mlm.weight=-1, field objectives.0.weight: expected 0"),
+        ("rate", '--set rate: expected KEY=VALUE, found "rate". Write rate=VALUE.'),
+        ("=3", '--set =3: expected KEY=VALUE, found "=3". Write KEY=3.'),
+        ("optim.=3", 'expected KEY=VALUE, found "optim.=3". Write optim=3.'),
         ("optim.rate.x=1", "rate is a plain value"),
         ("objectives.mml.weight=1", 'has no single item "mml". Did you mean "mlm"?'),
         ("objectives.7.weight=1", 'has no single item "7"'),
@@ -247,6 +253,32 @@ def test_an_encoder_that_cannot_be_made_names_the_right_field(
         construct.encoder(parse(text, changes), words)
     assert raised.value.field == field
     assert told in str(raised.value)
+
+
+def test_an_override_is_named_before_the_line_that_it_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "good.toml"
+    path.write_text(RECIPE)
+    with pytest.raises(RecipeError) as raised:
+        read(path, ["optim.rate=fast"])
+    assert (raised.value.path, raised.value.line) == ("--set optim.rate=fast", None)
+
+
+def test_what_only_the_run_finds_wrong_is_located(tmp_path: Path) -> None:
+    path = tmp_path / "good.toml"
+    path.write_text(RECIPE)
+
+    def refused(field: str, overrides: list[str], place: Path | None = None) -> RecipeError:
+        with pytest.raises(RecipeError) as raised, located(path, overrides):
+            raise RecipeError("not there", path=place, field=field, remedy="Look again.")
+        return raised.value
+
+    found = refused("objectives.0.corpus.options.path", [])
+    assert (found.path, found.line) == (path, 18)
+    found = refused("objectives.0.corpus.options.path", ["objectives.mlm.corpus.options.path=b.txt"])
+    assert (found.path, found.line) == ("--set objectives.mlm.corpus.options.path=b.txt", None)
+    found = refused("field", [], tmp_path / "other")
+    assert (found.path, found.line) == (tmp_path / "other", None)
+    assert str(found).endswith("Look again.")
 
 
 def test_what_is_no_toml_names_its_line(tmp_path: Path) -> None:
