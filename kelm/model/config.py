@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Literal
 
 from transformers import PreTrainedConfig
@@ -13,6 +14,17 @@ __all__ = ["FAMILIES", "EncoderConfig", "Family"]
 
 Family = Literal["bert", "roberta", "xlm-roberta"]
 FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta")
+
+_COUNTS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 class EncoderConfig(PreTrainedConfig):
@@ -56,18 +68,43 @@ class EncoderConfig(PreTrainedConfig):
             )
         if self.attention not in ("sdpa", "flex"):
             raise KelmError(f'EncoderConfig: attention "{self.attention}" is not one of sdpa, flex.')
-        if self.num_attention_heads < 1:
-            raise KelmError(
-                f"EncoderConfig: num_attention_heads: expected at least 1, found {self.num_attention_heads}. "
-                f"Give a number that divides hidden_size {self.hidden_size}."
-            )
+        self._check_sizes()
         if self.hidden_size % self.num_attention_heads:
             raise KelmError(
                 f"EncoderConfig: hidden_size {self.hidden_size} is not a multiple of "
-                f"num_attention_heads {self.num_attention_heads}."
+                f"num_attention_heads {self.num_attention_heads}. Give a multiple, or other heads."
+            )
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise KelmError(
+                f"EncoderConfig: pad_token_id: expected an id from 0 to {self.vocab_size - 1}, found "
+                f"{self.pad_token_id}. Give the tokenizer's."
+            )
+        if self.longest < 1:
+            raise KelmError(
+                f"EncoderConfig: max_position_embeddings: {self.family} leaves out {self.position_offset}, so that "
+                f"{self.max_position_embeddings} leave none. Give more."
             )
         if self.attention == "flex" and self.attention_probs_dropout_prob:
             raise KelmError('EncoderConfig: attention "flex" has no dropout; set attention_probs_dropout_prob to 0.')
+
+    def _check_sizes(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise KelmError(f"EncoderConfig: {name}: expected a whole number from 1, found {value!r}. Give one.")
+        for name in _SHARES:
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value < 1:
+                raise KelmError(
+                    f"EncoderConfig: {name}: expected a number from 0 to below 1, found {value!r}. 0.1 is usual."
+                )
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not (value > 0 and isfinite(value)):
+                raise KelmError(
+                    f"EncoderConfig: {name}: expected a positive number, found {value!r}. "
+                    f"{getattr(type(self), name)} is usual."
+                )
 
     @property
     def position_offset(self) -> int:

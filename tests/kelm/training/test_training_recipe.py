@@ -234,7 +234,27 @@ def test_a_wrong_type_has_its_remedy(override: str, remedy: str) -> None:
     [
         (["model.config.hidden_act=gleu"], "model.config.hidden_act", '"gleu" is unknown. Did you mean "gelu"?'),
         (["model.config.attention=spda"], "model.config.attention", '"spda" is not one of sdpa, flex'),
-        (["model.config.num_attention_heads=0"], "model.config.num_attention_heads", "expected at least 1, found 0"),
+        (
+            ["model.config.num_attention_heads=0"],
+            "model.config.num_attention_heads",
+            "expected a whole number from 1, found 0",
+        ),
+        (["model.config.num_hidden_layers=-1"], "model.config.num_hidden_layers", "expected a whole number from 1"),
+        (["model.config.intermediate_size=1.5"], "model.config.intermediate_size", "from 1, found 1.5"),
+        (["model.config.hidden_dropout_prob=2.0"], "model.config.hidden_dropout_prob", "from 0 to below 1, found 2.0"),
+        (["model.config.hidden_dropout_prob=much"], "model.config.hidden_dropout_prob", "found 'much'"),
+        (
+            ["model.config.attention_probs_dropout_prob=-0.1"],
+            "model.config.attention_probs_dropout_prob",
+            "from 0 to below 1, found -0.1",
+        ),
+        (["model.config.layer_norm_eps=0"], "model.config.layer_norm_eps", "a positive number, found 0"),
+        (["model.config.pad_token_id=-1"], "model.config.pad_token_id", "expected an id from 0 to"),
+        (
+            ["model.config.family=roberta", "model.config.max_position_embeddings=1"],
+            "model.config.max_position_embeddings",
+            "leave none",
+        ),
         (["model.config.hidden_size=15"], "model.config.hidden_size", "is not a multiple of num_attention_heads"),
         (["model.extensions.ernie.table=nowhere"], "model.extensions.ernie.table", "nowhere"),
         (["model.extensions.ernie.heads=0"], "model.extensions.ernie", "heads: expected at least 1, found 0"),
