@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from kelm.data.folders import file_aside
-from kelm.errors import CannotExport, CheckpointError, UnsafeFile
+from kelm.errors import CannotExport, CheckpointError, KelmError, UnsafeFile
 from kelm.model.config import FAMILIES, EncoderConfig
 from kelm.typing import Tensor
 
-__all__ = ["Source", "check", "folder", "head_weights", "read", "read_weights", "weight_files", "write"]
+__all__ = ["Source", "check", "folder", "head_weights", "read", "read_fields", "read_weights", "weight_files", "write"]
 
 SHARED_FIELDS = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
@@ -90,8 +90,11 @@ def weight_files(path: Path) -> list[Path]:
     """
     single, index = path / "model.safetensors", path / "model.safetensors.index.json"
     if index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        files = [path / name for name in sorted(set(named))]
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            files = [path / name for name in sorted(set(named))]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index} is no index of weights ({error!r}). Fetch or write it again.") from error
     elif single.is_file():
         files = [single]
     else:
@@ -123,12 +126,37 @@ def _tensors(file: Path, names: Sequence[str] | None = None) -> dict[str, Tensor
 def read(name_or_path: str | Path) -> Source:
     """Returns a BERT, RoBERTa or XLM-R checkpoint taken apart into encoder and vocabulary head."""
     path = folder(name_or_path)
+    described = _described(path)
+    fields = _fields(path, described)
+    encoder, head = _parted(read_weights(path), fields["family"])
+    return Source(path, fields, encoder, head, tied=described.get("tie_word_embeddings", True))
+
+
+def read_fields(name_or_path: str | Path) -> dict[str, Any]:
+    """Returns what a checkpoint's config.json says of `EncoderConfig`'s fields; reads no weights.
+
+    Raises:
+        CheckpointError: it is missing, no JSON, or of a kind that is not supported.
+    """
+    path = folder(name_or_path)
+    return _fields(path, _described(path))
+
+
+def _described(path: Path) -> dict[str, Any]:
     try:
         described = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path / 'config.json'} is missing or no JSON. Give a Hugging Face model folder."
         ) from error
+    if not isinstance(described, dict):
+        raise CheckpointError(
+            f"{path / 'config.json'}: expected an object, found {type(described).__name__}. Fetch it again."
+        )
+    return described
+
+
+def _fields(path: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     family = described.get("model_type")
     if family not in FAMILIES:
         raise CheckpointError(
@@ -140,11 +168,13 @@ def read(name_or_path: str | Path) -> Source:
         raise CheckpointError(f'{path}: position embeddings of type "{kind}" are not supported; only "absolute" are.')
     if described.get("is_decoder") or described.get("add_cross_attention"):
         raise CheckpointError(f"{path} is a decoder (is_decoder, add_cross_attention); only encoders are supported.")
-    defaults = {"pad_token_id": 0 if family == "bert" else 1}
-    fields = {**defaults, "family": family}
+    fields = {"pad_token_id": 0 if family == "bert" else 1, "family": family}
     fields.update({name: described[name] for name in SHARED_FIELDS if described.get(name) is not None})
-    encoder, head = _parted(read_weights(path), family)
-    return Source(path, fields, encoder, head, tied=described.get("tie_word_embeddings", True))
+    try:
+        EncoderConfig(**fields)
+    except (KelmError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path / 'config.json'}: {error} Correct config.json or fetch it again.") from error
+    return fields
 
 
 def _parted(weights: Mapping[str, Tensor], family: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -87,15 +87,14 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
     for name in model.config:
         if name not in known:
             raise RecipeError("unknown key", field=f"model.config.{name}", remedy=closest(name, known))
-    extensions = {}
-    for name, options in model.extensions.items():
-        field = f"model.extensions.{name}"
-        extensions[name] = dict(_checked(plugins.find("extensions", name), options, {"config"}, field))
+    extensions = {name: _extension_options(name, options) for name, options in model.extensions.items()}
     if model.hf is None:
         sized = {"vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
-        return _fresh({**sized, "extensions": extensions})
+        return _made({**sized, "extensions": extensions}, Encoder)
     if not _ours(model.hf):
-        return Encoder.from_hf(model.hf, extensions=extensions, **model.config)
+        fields = {**hub.read_fields(model.hf), **model.config, "extensions": extensions}
+        hf, changes = model.hf, model.config
+        return _made(fields, lambda _: Encoder.from_hf(hf, extensions=extensions, **changes))
     opened = _open(model.hf, model.config)
     if extensions and list(extensions) != list(opened.extensions):
         have = ", ".join(opened.extensions) or "none"
@@ -107,14 +106,28 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
     return opened
 
 
-def _fresh(fields: Mapping[str, Any]) -> Encoder:
+def _extension_options(name: str, options: Any) -> dict[str, Any]:
+    field = f"model.extensions.{name}"
+    known = _names("extensions")
+    if name not in known:
+        raise RecipeError(f'no extension is called "{name}"', field=field, remedy=closest(name, known))
+    return dict(_checked(plugins.find("extensions", name), options, {"config"}, field))
+
+
+def _made(fields: Mapping[str, Any], make: Callable[[EncoderConfig], Encoder]) -> Encoder:
+    """Returns the encoder that `make` makes; what is wrong with a field or an extension is told by its dotted key."""
     extensions = fields["extensions"]
     try:
         config = EncoderConfig(**fields)
     except (KelmError, TypeError, ValueError) as error:
         raise _no_encoder(error) from error
     try:
-        return Encoder(config)
+        return make(config)
+    except CheckpointError as error:
+        for name, options in extensions.items():  # a table of vectors is a checkpoint too
+            if found := _refusal(name, config, options):
+                raise found from error
+        raise
     except (KelmError, TypeError, ValueError) as error:
         for name, options in extensions.items():
             if found := _refusal(name, config, options):
@@ -135,14 +148,16 @@ def _no_encoder(error: Exception) -> RecipeError:
 
 
 def _refusal(name: str, config: EncoderConfig, options: Mapping[str, Any]) -> RecipeError | None:
-    """Returns what an extension says against its options; an error that begins with a path is about that option."""
+    """Returns what an extension says against its options: about the one that the message begins with or whose path."""
     field = f"model.extensions.{name}"
     try:
         plugins.find("extensions", name)(config, **options)
     except KelmError as error:
-        paths = {key: (value, str(Path(value))) for key, value in options.items() if value and isinstance(value, str)}
-        about = next((key for key, path in paths.items() if str(error).startswith(path)), None)
-        return RecipeError(str(error), field=field if about is None else f"{field}.{about}")
+        said = str(error)
+        paths = {key: str(Path(value)) for key, value in options.items() if value and isinstance(value, str)}
+        named = re.match(rf"{re.escape(name)}: (\w+):", said)
+        about = named[1] if named else next((key for key, path in paths.items() if said.startswith(path)), None)
+        return RecipeError(said, field=field if about is None else f"{field}.{about}")
     except (TypeError, ValueError) as error:
         return RecipeError(f"these options do not work ({error})", field=field, remedy=f"Given: {dict(options)}.")
     return None
@@ -249,6 +264,10 @@ def _open(name_or_path: str, changes: Mapping[str, Any]) -> Encoder:
         hub.read_weights(path)  # raises: there are none, or pickles
     try:
         opened: Encoder = Encoder.from_pretrained(path, use_safetensors=True, **changes)
+    except KelmError as error:
+        if changes and str(error).startswith("EncoderConfig: "):
+            raise _no_encoder(error) from error
+        raise
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged or does not fit its config.json ({error}). Write it again."

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from kelm.batch import Batch, Texts
-from kelm.errors import KelmError
+from kelm.errors import KelmError, closest
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Extension, Step, Stream
 from kelm.model.layers import Layer
@@ -134,7 +134,7 @@ class Ernie(Extension):
         opened = None if table is None else EntityTable.open(table)
         width, entities = (width, entities) if opened is None else (opened.width, len(opened))
         kinds = tuple(kinds or layer_kinds(config.num_hidden_layers))
-        _check(kinds, width, heads, config)
+        _check(kinds, width, heads, entities, config)
         options = {"width": width, "heads": heads, "kinds": list(kinds), "entities": entities}
         super().__init__(config, **options, trainable=trainable, first_token=first_token)
         self.width, self.trainable, self.first_token = width, trainable, first_token
@@ -255,15 +255,19 @@ def _with_first_tokens(
     )
 
 
-def _check(kinds: Sequence[Any], width: int, heads: int, config: EncoderConfig) -> None:
-    unknown = sorted(set(kinds) - {"sim", "mix", "norm"})
+def _check(kinds: Sequence[Any], width: int, heads: int, entities: int, config: EncoderConfig) -> None:
+    unknown = [kind for kind in kinds if kind not in ("sim", "mix", "norm")]
     if unknown:
-        raise KelmError(f"ernie: layer kind {unknown[0]!r} is unknown; known: sim, mix, norm.")
+        raise KelmError(f"ernie: kinds: {unknown[0]!r} is unknown. {closest(str(unknown[0]), ('sim', 'mix', 'norm'))}")
     if len(kinds) != config.num_hidden_layers:
         raise KelmError(
-            f"ernie: {len(kinds)} layer kinds for an encoder of {config.num_hidden_layers} layers; give one for each."
+            f"ernie: kinds: {len(kinds)} for an encoder of {config.num_hidden_layers} layers. Give one for each."
         )
+    if width < 1:
+        raise KelmError(f"ernie: width: expected at least 1, found {width}. Give the table's, or leave it out.")
+    if entities < 0:
+        raise KelmError(f"ernie: entities: expected at least 0, found {entities}. Leave it out where there is a table.")
     if heads < 1:
         raise KelmError(f"ernie: heads: expected at least 1, found {heads}. Choose heads that divide width {width}.")
     if width % heads:
-        raise KelmError(f"ernie: entity width {width} is not a multiple of {heads} heads. Choose heads that divide it.")
+        raise KelmError(f"ernie: heads: width {width} is not a multiple of {heads} heads. Choose heads that divide it.")

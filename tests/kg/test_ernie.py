@@ -216,8 +216,8 @@ def test_linked_mentions_without_a_table_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"kinds": ["sim", "fuse", "norm", "norm"]}, "'fuse' is unknown; known: sim, mix, norm"),
-        ({"kinds": ["mix"]}, "1 layer kinds for an encoder of 4 layers"),
+        ({"kinds": ["sim", "fuse", "norm", "norm"]}, "kinds: 'fuse' is unknown. Known: mix, norm, sim"),
+        ({"kinds": ["mix"]}, "kinds: 1 for an encoder of 4 layers"),
         ({"width": 10, "heads": 4}, "width 10 is not a multiple of 4 heads"),
         ({"depth": 3}, "does not take these options"),
     ],

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from kelm.errors import RecipeError
+from kelm.model import Encoder, EncoderConfig
 from kelm.text import tokenizer
 from kelm.training import construct
 from kelm.training.recipe import Checkpoints, Optimization
@@ -229,6 +230,20 @@ def test_a_wrong_type_has_its_remedy(override: str, remedy: str) -> None:
     assert raised.value.remedy == remedy
 
 
+EXTENSION_MISTAKES = [
+    (["model.extensions.erni={}"], "model.extensions.erni", 'no extension is called "erni". Did you mean "ernie"?'),
+    (["model.extensions.ernie.head=2"], "model.extensions.ernie.head", 'unknown option. Did you mean "heads"?'),
+    (["model.extensions.ernie.heads=0"], "model.extensions.ernie.heads", "expected at least 1, found 0. Choose heads"),
+    (["model.extensions.ernie.heads=3"], "model.extensions.ernie.heads", "is not a multiple of 3 heads. Choose heads"),
+    (["model.extensions.ernie.heads=two"], "model.extensions.ernie.heads", "expected a whole number"),
+    (["model.extensions.ernie.width=-1"], "model.extensions.ernie.width", "expected at least 1, found -1. Give"),
+    (["model.extensions.ernie.entities=-1"], "model.extensions.ernie.entities", "expected at least 0, found -1. Leave"),
+    (["model.extensions.ernie.kinds=['mix']"], "model.extensions.ernie.kinds", "1 for an encoder of 2 layers. Give"),
+    (["model.extensions.ernie.kinds=['mix', 'nom']"], "model.extensions.ernie.kinds", 'Did you mean "norm"?'),
+    (["model.extensions.ernie.table=nowhere"], "model.extensions.ernie.table", "nowhere"),
+]
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "told"),
     [
@@ -256,9 +271,7 @@ def test_a_wrong_type_has_its_remedy(override: str, remedy: str) -> None:
             "leave none",
         ),
         (["model.config.hidden_size=15"], "model.config.hidden_size", "is not a multiple of num_attention_heads"),
-        (["model.extensions.ernie.table=nowhere"], "model.extensions.ernie.table", "nowhere"),
-        (["model.extensions.ernie.heads=0"], "model.extensions.ernie", "heads: expected at least 1, found 0"),
-        (["model.extensions.ernie.heads=3"], "model.extensions.ernie", "is not a multiple of 3 heads"),
+        *EXTENSION_MISTAKES,
     ],
 )
 def test_an_encoder_that_cannot_be_made_names_the_right_field(
@@ -269,6 +282,29 @@ def test_an_encoder_that_cannot_be_made_names_the_right_field(
     text = RECIPE.replace("hidden_size = 64", sizes).replace("after = 2", "width = 100")
     words = tokenizer.open(tiny_text.vocabulary(tmp_path))
     construct.encoder(parse(text), words)
+    with pytest.raises(RecipeError) as raised:
+        construct.encoder(parse(text, changes), words)
+    assert raised.value.field == field
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "told"),
+    [
+        *EXTENSION_MISTAKES,
+        (["model.config.hidden_dropout_prob=2.0"], "model.config.hidden_dropout_prob", "from 0 to below 1, found 2.0"),
+    ],
+)
+def test_a_mistake_about_a_checkpoint_of_hugging_faces_names_the_right_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str], field: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    Encoder(EncoderConfig(vocab_size=30, **sizes)).to_hf(tmp_path / "bert")
+    head, tail = RECIPE.split("[model.config]")[0], RECIPE[RECIPE.index("[model.extensions") :]
+    text = f'{head}[model]\nhf = "bert"\n{tail.replace("after = 2", "width = 100")}'
+    words = tokenizer.open(tiny_text.vocabulary(tmp_path))
+    assert list(construct.encoder(parse(text), words).extensions) == ["ernie"]
     with pytest.raises(RecipeError) as raised:
         construct.encoder(parse(text, changes), words)
     assert raised.value.field == field
