@@ -78,6 +78,8 @@ def read_linked(path: str | Path) -> Iterator[LinkedText]:
     """
     for number, line in lines(path):
         found = _record(path, number, line, "text", "mentions")
+        if not isinstance(found["text"], str):
+            raise _wrong(path, number, "text", f"expected a text, found {found['text']!r}", "Write it in quotes.")
         origin = f"{path}:{number}"
         yield LinkedText(found["text"], given(found["text"], found["mentions"], origin), origin)
 
@@ -85,35 +87,80 @@ def read_linked(path: str | Path) -> Iterator[LinkedText]:
 def given(text: str, mentions: Any, origin: str) -> tuple[Mention, ...]:
     """Returns the mentions that a record gives as ``[[start, end, entity], ...]``; null is no entity.
 
+    Args:
+        origin: "file:line".
+
     Raises:
         FormatError: one is something else, or does not lie within its text; names `origin`.
     """
+    path, _, line = origin.rpartition(":")
     if not isinstance(mentions, list):
-        raise FormatError(
-            f"{origin}: {mentions!r} is no list", field="mentions", remedy="Write [[start, end, entity]]."
-        )
+        raise _wrong(path, int(line), "mentions", f"{mentions!r} is no list", "Write [[start, end, entity]].")
     for mention in mentions:
-        three = isinstance(mention, list) and len(mention) == 3
-        typed = three and type(mention[0]) is type(mention[1]) is int and isinstance(mention[2], str | None)
-        if not typed or not 0 <= mention[0] < mention[1] <= len(text):
-            raise FormatError(
-                f"{origin}: {mention!r} is no mention of this text",
-                field="mentions",
-                remedy=f"Write [start, end, entity] with 0 <= start < end <= {len(text)}.",
+        if not _is_span(mention, len(text)):
+            raise _wrong(
+                path,
+                int(line),
+                "mentions",
+                f"{mention!r} is no mention of this text",
+                f"Write [start, end, entity] with 0 <= start < end <= {len(text)}.",
             )
     return tuple(gold(text, *mention) for mention in mentions)
+
+
+def _is_span(mention: Any, length: int) -> bool:
+    three = isinstance(mention, list) and len(mention) == 3
+    typed = three and type(mention[0]) is type(mention[1]) is int and isinstance(mention[2], str | None)
+    return typed and 0 <= mention[0] < mention[1] <= length
+
+
+def _wrong(path: str | Path, line: int | None, field: str, problem: str, remedy: str) -> FormatError:
+    return FormatError(problem, path=path, line=line, field=field, remedy=remedy)
 
 
 def read_articles(path: str | Path) -> Iterator[LinkedText]:
     """Reads ERNIE's articles: JSON lines ``{"doc", "sents": [{"tokens": word pieces, "ents": [[first, end, id]]}]}``.
 
     The pieces are put together to words again; spaces before punctuation are the pieces' own.
+
+    Raises:
+        FormatError: a line is no such object, or an entity does not lie within its sentence; names the line.
     """
     for number, line in lines(path):
-        for order, sentence in enumerate(_record(path, number, line, "sents")["sents"]):
-            text, spans = _together(sentence["tokens"])
-            mentions = [gold(text, spans[first][0], spans[end - 1][1], id) for first, end, id in sentence["ents"]]
+        sentences = _record(path, number, line, "sents")["sents"]
+        if not isinstance(sentences, list):
+            raise _wrong(path, number, "sents", f"{sentences!r} is no list", "Give a list of sentences.")
+        for order, sentence in enumerate(sentences):
+            field = f"sents.{order}"
+            tokens, entities = _sentence(path, number, field, sentence)
+            text, spans = _together(tokens)
+            for place, entity in enumerate(entities):
+                if not _is_span(entity, len(tokens)):
+                    raise _wrong(
+                        path,
+                        number,
+                        f"{field}.ents.{place}",
+                        f"{entity!r} is no entity of these {len(tokens)} tokens",
+                        f"Write [first, end, id] with 0 <= first < end <= {len(tokens)}.",
+                    )
+            mentions = [gold(text, spans[first][0], spans[end - 1][1], id) for first, end, id in entities]
             yield LinkedText(text, tuple(mentions), f"{path}:{number}, sentence {order + 1}")
+
+
+def _sentence(path: str | Path, line: int, field: str, sentence: Any) -> tuple[list[str], list[Any]]:
+    """Returns the tokens and the entities of an article's sentence; FormatError if it lacks one of them."""
+    remedy = 'Write {"tokens": [...], "ents": [...]}.'
+    if not isinstance(sentence, dict):
+        raise _wrong(path, line, field, f"expected an object, found {sentence!r}", remedy)
+    for name in ("tokens", "ents"):
+        if not isinstance(sentence.get(name), list):
+            found = f"{sentence[name]!r} is no list" if name in sentence else "this field is missing"
+            raise _wrong(path, line, f"{field}.{name}", found, remedy)
+    strange = [place for place, token in enumerate(sentence["tokens"]) if not isinstance(token, str)]
+    if strange:
+        found = f"{sentence['tokens'][strange[0]]!r} is no token"
+        raise _wrong(path, line, f"{field}.tokens.{strange[0]}", found, "Write tokens in quotes.")
+    return sentence["tokens"], sentence["ents"]
 
 
 def _together(pieces: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
@@ -144,38 +191,54 @@ def read_fewrel(path: str | Path) -> list[RelationText]:
     content = "\n".join(line for _, line in lines(path))
     try:
         by_relation = json.loads(content)
-        return [
-            _fewrel(example, relation, f"{path}: {relation}, example {number + 1}")
-            for relation, examples in by_relation.items()
-            for number, example in enumerate(examples)
-        ]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except json.JSONDecodeError as error:
         raise FormatError(
-            f"this is not FewRel's form ({type(error).__name__}: {error})",
-            path=path,
-            remedy='Expected {relation: [{"tokens": [...], "h": [name, id, [[positions]]], "t": ...}]}.',
+            f"this is no JSON ({error.msg})", path=path, line=error.lineno, remedy=f"Expected {_FEWREL}."
         ) from error
+    except RecursionError as error:
+        raise FormatError("this JSON is nested too deeply", path=path, remedy=f"Expected {_FEWREL}.") from error
+    if not isinstance(by_relation, dict) or not all(isinstance(listed, list) for listed in by_relation.values()):
+        raise FormatError("this is not FewRel's form", path=path, remedy=f"Expected {_FEWREL}.")
+    return [
+        _fewrel(path, example, relation, number)
+        for relation, examples in by_relation.items()
+        for number, example in enumerate(examples)
+    ]
 
 
-def _fewrel(example: dict[str, Any], relation: str, origin: str) -> RelationText:
+_FEWREL = '{relation: [{"tokens": [...], "h": [name, id, [[positions]]], "t": ...}]}'
+
+
+def _fewrel(path: str | Path, example: Any, relation: str, number: int) -> RelationText:
+    field = f"{relation}.{number}"
+    tokens = example.get("tokens") if isinstance(example, dict) else None
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        problem = "this is not FewRel's form: an example needs a list of tokens"
+        raise _wrong(path, None, f"{field}.tokens", problem, f"Expected {_FEWREL}.")
     starts, length = [], 0
-    for token in example["tokens"]:
+    for token in tokens:
         starts.append(length)
         length += len(token) + 1
-    text = " ".join(example["tokens"])
+    text = " ".join(tokens)
 
     def mention(of: str) -> Mention:
-        _, entity, places = example[of]
-        first, last = places[0][0], places[0][-1]
-        return gold(text, starts[first], starts[last] + len(example["tokens"][last]), entity)
+        try:
+            _, entity, places = example[of]
+            first, last = places[0][0], places[0][-1]
+            if not (_is_span([first, last + 1, entity], len(tokens)) and any(tokens[first : last + 1])):
+                raise ValueError(f"{example[of]!r} has no place among {len(tokens)} tokens")
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            problem = f"this is not FewRel's form ({type(error).__name__}: {error})"
+            raise _wrong(path, None, f"{field}.{of}", problem, f"Expected {_FEWREL}.") from error
+        return gold(text, starts[first], starts[last] + len(tokens[last]), entity)
 
-    return RelationText(text, mention("h"), mention("t"), relation, origin)
+    return RelationText(text, mention("h"), mention("t"), relation, f"{path}: {relation}, example {number + 1}")
 
 
 def _record(path: str | Path, number: int, line: str, *wanted: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(
             f"this is no JSON ({error})", path=path, line=number, remedy="Write one object a line."
         ) from error

@@ -73,7 +73,7 @@ def test_plain_text_is_linked_by_the_graphs_names(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("mentions", "told"),
     [
-        ('[[0, 9, "Q2"]]', r"linked.jsonl:1: \[0, 9, 'Q2'\] is no mention of this text"),
+        ('[[0, 9, "Q2"]]', r"linked.jsonl, line 1, field mentions: \[0, 9, 'Q2'\] is no mention of this text"),
         ('[["0", 4, "Q2"]]', "is no mention of this text"),
         ("[[0, 4, 5]]", "is no mention of this text"),
         ("7", "7 is no list"),

@@ -56,8 +56,15 @@ def test_lines_of_ones_own_are_read(tmp_path: Path) -> None:
     [
         ("Paris", r"linked.jsonl, line 1: this is no JSON"),
         ('{"text": "Paris"}', r"line 1, field mentions: this field is missing"),
-        ('{"text": "Paris", "mentions": [[0, 9, "Q90"]]}', r"linked.jsonl:1: \[0, 9, 'Q90'\] is no mention"),
+        (
+            '{"text": "Paris", "mentions": [[0, 9, "Q90"]]}',
+            r"linked.jsonl, line 1, field mentions: \[0, 9, 'Q90'\] is no mention",
+        ),
         ('{"text": "Paris", "mentions": ["Q90"]}', r"'Q90' is no mention of this text"),
+        (
+            '{"text": 3, "mentions": []}',
+            "linked.jsonl, line 1, field text: expected a text, found 3. Write it in quotes",
+        ),
     ],
 )
 def test_a_bad_line_is_named(line: str, told: str, tmp_path: Path) -> None:
@@ -67,11 +74,58 @@ def test_a_bad_line_is_named(line: str, told: str, tmp_path: Path) -> None:
         list(read_linked(path))
 
 
-def test_a_file_that_is_not_fewrels_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"doc": 0}', "field sents: this field is missing. Give sents."),
+        ('{"sents": 3}', "field sents: 3 is no list. Give"),
+        ('{"sents": ["a"]}', "field sents.0: expected an object, found 'a'. Write"),
+        (
+            '{"sents": [{"tokens": ["a"], "ents": []}, {"ents": []}]}',
+            "field sents.1.tokens: this field is missing. Write",
+        ),
+        ('{"sents": [{"tokens": ["a"]}]}', "field sents.0.ents: this field is missing. Write"),
+        ('{"sents": [{"tokens": "a", "ents": []}]}', "field sents.0.tokens: 'a' is no list. Write"),
+        ('{"sents": [{"tokens": ["a", 3], "ents": []}]}', "field sents.0.tokens.1: 3 is no token. Write"),
+        ('{"sents": [{"tokens": ["a"], "ents": [[0, 2, "Q1"]]}]}', "field sents.0.ents.0: [0, 2, 'Q1'] is no entity"),
+        ('{"sents": [{"tokens": ["a"], "ents": [["0", 1, "Q1"]]}]}', "ents.0: ['0', 1, 'Q1'] is no entity"),
+        (
+            '{"sents": [{"tokens": ["a"], "ents": [7]}]}',
+            "field sents.0.ents.0: 7 is no entity of these 1 tokens. Write",
+        ),
+    ],
+)
+def test_a_bad_article_is_named_with_line_and_field(line: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_text('{"sents": []}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(FormatError) as raised:
+        list(read_articles(path))
+    assert (raised.value.path, raised.value.line) == (path, 2)
+    assert told in str(raised.value)
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "told"),
+    [
+        ('{"P1": [{"tokens": ["a"]}]}', "P1.0.h", "not FewRel's form (KeyError: 'h')"),
+        ('{"P1": [{}]}', "P1.0.tokens", "an example needs a list of tokens"),
+        ('{"P1": [{"tokens": ["a"], "h": ["a", "Q1", [[0]]], "t": ["b", "Q2", [[1]]]}]}', "P1.0.t", "no place among 1"),
+        ('{"P1": [{"tokens": ["a"], "h": ["a", "Q1", [[-1]]], "t": []}]}', "P1.0.h", "no place among 1"),
+        ('{"P1": [{"tokens": ["a"], "h": ["a", 7, [[0]]], "t": []}]}', "P1.0.h", "no place among 1"),
+        ('{"P1": 3}', None, "not FewRel's form"),
+        ("[]", None, "not FewRel's form"),
+        ('{"P1": [],\n"P2": x}\n', None, "line 2: this is no JSON"),
+    ],
+)
+def test_a_file_that_is_not_fewrels_is_refused(content: str, field: str | None, told: str, tmp_path: Path) -> None:
     path = tmp_path / "val.json"
-    path.write_text('{"P1": [{"tokens": ["a"]}]}', encoding="utf-8")
-    with pytest.raises(FormatError, match="not FewRel's form"):
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(FormatError) as raised:
         read_fewrel(path)
+    assert (raised.value.path, raised.value.field) == (path, field)
+    assert told in str(raised.value)
+    assert "Expected {relation:" in raised.value.remedy
 
 
 def test_joining_triples_are_found_in_both_directions() -> None:
