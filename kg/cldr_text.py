@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from kelm.errors import UnknownName, closest
+from kelm.errors import InputError, UnknownName, closest
 from kg.graph import KnowledgeGraph
 from kg.linking.base import Mention
 from kg.linking.linked_text import LinkedText, RelationText, gold
@@ -169,8 +169,9 @@ def sentences(
         sentence = writer.write(template, language, head, tail, relation, f"sentence {len(found) + 1}")
         if sentence is not None:
             found.setdefault(sentence.text, sentence)
-    raise ValueError(
-        f"found only {len(found)} distinct sentences of {count}. Ask for fewer, or give more languages or entities."
+    raise InputError(
+        f"found only {len(found)} distinct sentences of {count}",
+        remedy="Ask for fewer, or give more languages or entities.",
     )
 
 
@@ -274,7 +275,9 @@ class _Writer:
                 self.pairs[several[0]].append(pair)
         self.relations = [relation for relation in relations if relation in self.pairs]
         if not self.relations:
-            raise ValueError("the graph joins no two of these entities by any of these relations. Give more of either.")
+            raise InputError(
+                "the graph joins no two of these entities by any of these relations", remedy="Give more of either."
+            )
 
     def write(
         self, template: str, language: str, head: str, tail: str, relation: str, origin: str

@@ -81,7 +81,9 @@ def convert(
         have = ", ".join(encoder.extensions) or "none"
         raise InputError(f"no extension {', '.join(unknown)} to drop", path=path, remedy=f"It has: {have}.")
     if to is Form.kelm and drop:
-        raise CannotExport("--drop leaves extensions out of a plain folder; it needs --to hf.")
+        raise CannotExport(
+            "--drop leaves extensions out of a plain folder; it needs --to hf. Add that, or leave --drop out."
+        )
     with aside(destination) as new:
         if to is Form.hf:
             encoder.to_hf(new, head=head, drop=drop or ())
@@ -133,7 +135,9 @@ def head_of(path: Path, form: Form, encoder: Encoder) -> VocabularyHead | None:
     try:
         head.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: its vocabulary head does not fit its encoder ({error}).") from error
+        raise CheckpointError(
+            f"{path}: its vocabulary head does not fit its encoder ({error}). Write it again."
+        ) from error
     return head
 
 

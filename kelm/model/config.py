@@ -61,13 +61,13 @@ class EncoderConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.family not in FAMILIES:
-            raise KelmError(f'EncoderConfig: family "{self.family}" is not one of {", ".join(FAMILIES)}.')
+            raise KelmError(f'EncoderConfig: family "{self.family}" is unknown. {closest(str(self.family), FAMILIES)}')
         if self.hidden_act not in ACT2FN:
             raise KelmError(
-                f'EncoderConfig: hidden_act "{self.hidden_act}" is unknown. {closest(self.hidden_act, ACT2FN)}'
+                f'EncoderConfig: hidden_act "{self.hidden_act}" is unknown. {closest(str(self.hidden_act), ACT2FN)}'
             )
         if self.attention not in ("sdpa", "flex"):
-            raise KelmError(f'EncoderConfig: attention "{self.attention}" is not one of sdpa, flex.')
+            raise KelmError(f'EncoderConfig: attention "{self.attention}" is unknown. Choose sdpa or flex.')
         self._check_sizes()
         if self.hidden_size % self.num_attention_heads:
             raise KelmError(

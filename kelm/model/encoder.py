@@ -277,7 +277,9 @@ def _extension(name: str, config: EncoderConfig, options: Mapping[str, Any]) -> 
     try:
         extension: Extension = kind(config, **options)
     except TypeError as error:
-        raise CheckpointError(f'extension "{name}" does not take these options ({error}): {dict(options)}.') from error
+        raise CheckpointError(
+            f'extension "{name}" does not take these options ({error}): {dict(options)}. Correct them.'
+        ) from error
     return extension
 
 

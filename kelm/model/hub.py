@@ -160,14 +160,18 @@ def _fields(path: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     family = described.get("model_type")
     if family not in FAMILIES:
         raise CheckpointError(
-            f'{path}: model type "{family}" is not supported; known: {", ".join(FAMILIES)}'
-            + (". Open a kelm folder with Encoder.from_pretrained." if family == "kelm" else ".")
+            f'{path}: model type "{family}" is not supported; known: {", ".join(FAMILIES)}. '
+            + ("Open a kelm folder with Encoder.from_pretrained." if family == "kelm" else "Give one of those.")
         )
     kind = described.get("position_embedding_type", "absolute")
     if kind != "absolute":
-        raise CheckpointError(f'{path}: position embeddings of type "{kind}" are not supported; only "absolute" are.')
+        raise CheckpointError(
+            f'{path}: position embeddings of type "{kind}" are not supported; only "absolute" are. Give another.'
+        )
     if described.get("is_decoder") or described.get("add_cross_attention"):
-        raise CheckpointError(f"{path} is a decoder (is_decoder, add_cross_attention); only encoders are supported.")
+        raise CheckpointError(
+            f"{path} is a decoder (is_decoder, add_cross_attention); only encoders are supported. Give one."
+        )
     fields = {"pad_token_id": 0 if family == "bert" else 1, "family": family}
     fields.update({name: described[name] for name in SHARED_FIELDS if described.get(name) is not None})
     try:

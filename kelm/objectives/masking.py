@@ -56,7 +56,7 @@ class Masking:
         if self.kind not in get_args(Kind):
             raise KelmError(f'Masking: kind "{self.kind}" is not one of {", ".join(get_args(Kind))}.')
         if not 0 < self.rate <= 1:
-            raise KelmError(f"Masking: rate is {self.rate}; it must be above 0 and at most 1.")
+            raise KelmError(f"Masking: rate is {self.rate}; it must be above 0 and at most 1. 0.15 is usual.")
         if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
             raise KelmError(
                 f"Masking: mask_share {self.mask_share} and random_share {self.random_share} must be shares of a whole."

@@ -18,7 +18,7 @@ from kelm import plugins
 from kelm.data.corpus import Corpus
 from kelm.data.reader import Reader
 from kelm.data.sources import Dataset, JsonLines, Table, TextFiles
-from kelm.errors import CheckpointError, KelmError, RecipeError, closest
+from kelm.errors import CheckpointError, InputError, KelmError, RecipeError, closest
 from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
 from kelm.objectives.base import Objective
 from kelm.text.tokenizer import Tokenizer
@@ -153,14 +153,19 @@ def _refusal(name: str, config: EncoderConfig, options: Mapping[str, Any]) -> Re
     try:
         plugins.find("extensions", name)(config, **options)
     except KelmError as error:
-        said = str(error)
-        paths = {key: str(Path(value)) for key, value in options.items() if value and isinstance(value, str)}
-        named = re.match(rf"{re.escape(name)}: (\w+):", said)
-        about = named[1] if named else next((key for key, path in paths.items() if said.startswith(path)), None)
-        return RecipeError(said, field=field if about is None else f"{field}.{about}")
+        return RecipeError(str(error), field=_about(str(error), options, field))
     except (TypeError, ValueError) as error:
         return RecipeError(f"these options do not work ({error})", field=field, remedy=f"Given: {dict(options)}.")
     return None
+
+
+def _about(said: str, options: Mapping[str, Any], field: str) -> str:
+    """Returns the dotted key of the option with whose name or path a message begins; `field` if it is about none."""
+    paths = {key: str(Path(value)) for key, value in options.items() if value and isinstance(value, str)}
+    named = re.match(r"\w+: (\w+)\b", said)
+    about = named[1] if named and named[1] in options else None
+    about = about or next((key for key, path in paths.items() if said.startswith(path)), None)
+    return field if about is None else f"{field}.{about}"
 
 
 def objective(choice: ObjectiveChoice, parts: Parts, start: str | None, number: int) -> Objective[Any]:
@@ -212,6 +217,16 @@ def make(plugin: Any, options: Mapping[str, Any], parts: Parts, field: str) -> A
     taken = {name: value for name, value in given.items() if name in inspect.signature(plugin).parameters}
     try:
         return plugin(**taken, **checked)
+    except InputError as error:
+        if error.path is not None:  # a file that an option names is told with its place
+            raise
+        about = field if error.field is None else f"{field}.{error.field}"
+        raise RecipeError(error.problem, field=about, remedy=error.remedy) from error
+    except KelmError as error:
+        about = _about(str(error), options, field)
+        if about == field and type(error) is not KelmError:  # a vocabulary that does not fit is about no option
+            raise
+        raise RecipeError(str(error), field=about) from error
     except (TypeError, ValueError) as error:
         raise RecipeError(f"these options do not work ({error})", field=field, remedy=f"Given: {options}.") from error
 

@@ -261,7 +261,9 @@ class Trainer:
             )
         mine = state.processes[self.accelerator.process_index]
         if set(mine["streams"]) != set(self.streams):
-            raise CheckpointError(f"{saved[-1]} is of other objectives ({', '.join(mine['streams'])}).")
+            raise CheckpointError(
+                f"{saved[-1]} is of other objectives ({', '.join(mine['streams'])}). Resume with those."
+            )
         for name, stream in self.streams.items():
             stream.restore(mine["streams"][name])
         if self.accelerator.scaler is not None and state.scaler:

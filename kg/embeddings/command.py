@@ -16,7 +16,7 @@ from jaxtyping import Int64
 
 from kelm.errors import InputError, UnknownName
 from kg.embeddings.answers import SIDES, Side
-from kg.embeddings.embedding import FILE, KnowledgeGraphEmbedding, check_same_graph, read_tensors
+from kg.embeddings.embedding import FILE, KnowledgeGraphEmbedding, check_same_graph, read_tensors, recipe_of
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.pykeen import PykeenEmbedding
 from kg.embeddings.ranking import Ties, metrics, ranks
@@ -77,7 +77,7 @@ def open_embedding(folder: str | Path) -> KnowledgeGraphEmbedding | PykeenEmbedd
         CheckpointError: none is there, or it is damaged.
     """
     _, facts = read_tensors(Path(folder) / FILE)
-    kind = PykeenEmbedding if EmbeddingRecipe.of(facts["recipe"]).engine == "pykeen" else KnowledgeGraphEmbedding
+    kind = PykeenEmbedding if recipe_of(facts, Path(folder) / FILE).engine == "pykeen" else KnowledgeGraphEmbedding
     return kind.open(folder)
 
 
@@ -140,5 +140,8 @@ def named_triples(
     if strict and not fits.all():
         row = int(np.argmin(fits))
         names = next(name for number, name in enumerate(source.names()) if number == row)
-        raise UnknownName(f"triple {row} ({' '.join(names)}) has a name that the embedded graph lacks")
+        raise UnknownName(
+            f"triple {row} ({' '.join(names)}) has a name that the embedded graph lacks",
+            remedy="Leave it out, or embed a graph that has it.",
+        )
     return triples[fits]

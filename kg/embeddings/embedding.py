@@ -123,7 +123,7 @@ class KnowledgeGraphEmbedding:
         """
         path = Path(folder) / FILE
         tensors, facts = read_tensors(path)
-        recipe = EmbeddingRecipe.of(facts["recipe"])
+        recipe = recipe_of(facts, path)
         if recipe.engine != "kelm" or not {"entities", "relations"} <= set(tensors):
             raise CheckpointError(
                 f"{path}: expected a model of kelm's own engine, found {recipe.engine}'s {recipe.model}. "
@@ -139,6 +139,18 @@ class KnowledgeGraphEmbedding:
             tuple(facts["history"]),
             shared,
         )
+
+
+def recipe_of(facts: Mapping[str, Any], path: Path) -> EmbeddingRecipe:
+    """Returns the recipe that `read_tensors` found in `path`.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        return EmbeddingRecipe.of(facts["recipe"])
+    except (InputError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its recipe is damaged ({error}). Embed the graph again.") from error
 
 
 def check_same_graph(graph: Any, entity_count: int, relation_count: int, fingerprint: str) -> None:

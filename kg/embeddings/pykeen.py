@@ -22,7 +22,7 @@ from jaxtyping import Float32, Int64
 
 from kelm.errors import CheckpointError, InputError, RecipeError, closest
 from kg.embeddings.answers import Side, as_triples
-from kg.embeddings.embedding import FILE, check_same_graph, read_tensors, write_tensors
+from kg.embeddings.embedding import FILE, check_same_graph, read_tensors, recipe_of, write_tensors
 from kg.embeddings.interactions import TransE
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.screening import Scorer, ScreenedTransE
@@ -180,13 +180,15 @@ class PykeenEmbedding:
         """
         path = Path(folder) / FILE
         tensors, facts = read_tensors(path)
-        recipe = EmbeddingRecipe.of(facts["recipe"])
+        recipe = recipe_of(facts, path)
         if (
             recipe.engine != "pykeen"
             or not {"entity_count", "relation_count"} <= set(facts)
             or "triples" not in tensors
         ):
-            raise CheckpointError(f"{path}: expected a PyKEEN model, found {recipe.engine}'s {recipe.model}.")
+            raise CheckpointError(
+                f"{path}: expected a PyKEEN model, found {recipe.engine}'s {recipe.model}. Embed again."
+            )
         triples = as_triples(tensors["triples"].numpy(), facts["entity_count"], facts["relation_count"])
         model = untrained(recipe, factory_of(triples, facts["entity_count"], facts["relation_count"]))
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}

@@ -52,7 +52,9 @@ class EntityTable:
     def __post_init__(self) -> None:
         _check(self.vectors, self.names, "entities")
         if (self.relations is None) != (self.relation_names is None):
-            raise InputError("relation vectors and relation names come together", field="relations")
+            raise InputError(
+                "relation vectors and relation names come together", field="relations", remedy="Give both, or none."
+            )
         if self.relations is not None and self.relation_names is not None:
             _check(self.relations, self.relation_names, "relations")
 
@@ -117,7 +119,11 @@ class EntityTable:
         """
         query = np.asarray(vector, np.float32)
         if query.shape != (self.width,):
-            raise InputError(f"expected a vector of width {self.width}, found shape {query.shape}", field="vector")
+            raise InputError(
+                f"expected a vector of width {self.width}, found shape {query.shape}",
+                field="vector",
+                remedy="Pass a row of this table, or as many numbers.",
+            )
         length = float(np.linalg.norm(query)) or 1.0
         cosines = np.empty(len(self), np.float32)
         for start in range(0, len(self), _CHUNK):

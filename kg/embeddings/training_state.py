@@ -18,7 +18,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from kelm.errors import CheckpointError
-from kg.embeddings.embedding import read_tensors, write_tensors
+from kg.embeddings.embedding import read_tensors, recipe_of, write_tensors
 from kg.embeddings.recipe import EmbeddingRecipe
 
 __all__ = ["Course", "TrainingState", "load_state", "save_state"]
@@ -111,7 +111,7 @@ def load_state(path: Path, recipe: EmbeddingRecipe, triples: Int64[np.ndarray, "
         raise CheckpointError(f"{path}: this is no state of a training run. Train without resuming.")
     if facts["graph"] != _checksum(triples):
         raise CheckpointError(f"{path}: the run had other triples. Pass the same graph, or train without resuming.")
-    theirs, ours = EmbeddingRecipe.of(facts["recipe"]).facts(), recipe.facts()
+    theirs, ours = recipe_of(facts, path).facts(), recipe.facts()
     different = [key for key in ours if ours[key] != theirs[key]]
     if different:
         key = different[0]

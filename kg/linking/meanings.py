@@ -22,7 +22,7 @@ from jaxtyping import Bool
 
 from kelm.data.files import lines
 from kelm.data.folders import file_aside
-from kelm.errors import FormatError, UnknownName, closest
+from kelm.errors import FormatError, InputError, UnknownName, closest
 from kg.labels import language_code
 from kg.linking.base import NIL, Candidate
 from kg.linking.folding import BARRIER, END, START, fold, is_dense
@@ -191,12 +191,12 @@ class NameTable:
             FormatError: the file is none of ours or is damaged; names the line.
         """
         numbered = lines(path)
-        first, head = next(numbered)
+        first, head = next(numbered, (1, ""))
         try:
             header = json.loads(head)
             sound = header["format"] == _FORMAT and header["version"] == _VERSION
             options = AliasOptions(**{**header["options"], "stop": tuple(header["options"]["stop"])})
-        except (ValueError, KeyError, TypeError) as error:
+        except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(path, first, str(error)) from error
         if not sound:
             raise _damaged(path, first, f"format {header['format']!r}, version {header['version']!r}")
@@ -205,7 +205,11 @@ class NameTable:
 
 def _check(name: Name) -> None:
     if not name.entity:
-        raise FormatError(f'the name "{name.alias}" belongs to an entity without a name', field="entity")
+        raise FormatError(
+            f'the name "{name.alias}" belongs to an entity without a name',
+            field="entity",
+            remedy="Give the entity's identifier with each name.",
+        )
     if not 0 < name.weight < float("inf"):
         raise FormatError(
             f'the name "{name.alias}" of {name.entity} has the weight {name.weight}',
@@ -257,9 +261,14 @@ def _line(value: object) -> str:
 def _row(path: str | Path, number: int, line: str) -> Name:
     try:
         alias, entity, weight, language = json.loads(line)
-        return Name(str(alias), str(entity), float(weight), str(language))
-    except (ValueError, TypeError) as error:
+        name = Name(str(alias), str(entity), float(weight), str(language))
+    except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, number, str(error)) from error
+    try:
+        _check(name)
+    except FormatError as error:
+        raise FormatError(error.problem, path=path, line=number, field=error.field, remedy=error.remedy) from None
+    return name
 
 
 def _damaged(path: str | Path, line: int, problem: str) -> FormatError:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from kelm.errors import InputError, closest
+
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
 
@@ -56,15 +58,24 @@ class AliasOptions:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        whole = self.min_length >= 1 and self.max_candidates >= 1 and self.cased_length >= 0
-        if not whole or not 0 <= self.nil < 1 or (self.max_entities is not None and self.max_entities < 1):
-            raise ValueError(
-                f"{self}: expected min_length, max_candidates and max_entities of at least 1, "
-                "cased_length of at least 0 and nil in [0, 1)."
+        bounds = (("min_length", 1), ("cased_length", 0), ("max_candidates", 1), ("max_entities", 1))
+        for name, least in bounds:
+            value = getattr(self, name)
+            if not (type(value) is int and value >= least) and not (name == "max_entities" and value is None):
+                raise InputError(
+                    f"expected a whole number from {least}, found {value!r}", field=name, remedy="Give one."
+                )
+        if not 0 <= self.nil < 1:
+            raise InputError(
+                f"expected 0 or more and less than 1, found {self.nil!r}", field="nil", remedy="Give 0 to turn it off."
             )
-        for field, value, known in (("marks", self.marks, ("keep", "drop")), ("case", self.case, ("names", "fold"))):
-            if value not in known:
-                raise ValueError(f'{field}: expected "{known[0]}" or "{known[1]}", found "{value}".')
+        for name, known in (("marks", ("keep", "drop")), ("case", ("names", "fold"))):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f'"{getattr(self, name)}" is not a choice',
+                    field=name,
+                    remedy=closest(str(getattr(self, name)), known),
+                )
 
 
 def graph_names(

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kelm.errors import UnknownName
+from kelm.errors import InputError, UnknownName
 from kg.cldr_text import LANGUAGES, RELATIONS, UNRELATED, paragraphs, partition, sentences
 from kg.graph import KnowledgeGraph
 from kg.io import cldr
@@ -175,7 +175,7 @@ def test_unknown_languages_and_relations_are_named(graph: KnowledgeGraph) -> Non
         sentences(graph, 0, 1, languages=["xx"])
     with pytest.raises(UnknownName, match='Did you mean "written_in"'):
         sentences(graph, 0, 1, relations=["writen_in"])
-    with pytest.raises(ValueError, match="Ask for fewer"):
+    with pytest.raises(InputError, match="Ask for fewer"):
         sentences(graph, 0, 500, relations=["member_of"], entities=["territory/EU", "territory/FR"])
-    with pytest.raises(ValueError, match="joins no two"):
+    with pytest.raises(InputError, match="joins no two"):
         sentences(graph, 0, 1, entities=[])

@@ -339,6 +339,17 @@ def test_a_damaged_embedding_is_refused(tmp_path: Path) -> None:
         open_embedding(tmp_path / "elsewhere")
 
 
+def test_an_embedding_with_a_damaged_recipe_is_refused(tmp_path: Path) -> None:
+    learn(SMALL).save(tmp_path)
+    path = tmp_path / "embedding.safetensors"
+    whole = path.read_bytes()
+    for good, bad in ((b"epochs", b"epoch3"), (b"transe", b"transf")):
+        assert good in whole
+        path.write_bytes(whole.replace(good, bad))
+        with pytest.raises(CheckpointError, match=r"embedding\.safetensors: its recipe is damaged .* Embed the graph"):
+            open_embedding(tmp_path)
+
+
 def test_a_full_disk_leaves_the_old_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn(SMALL).save(tmp_path)
 

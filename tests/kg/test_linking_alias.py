@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kelm.errors import CheckpointError, FormatError, UnknownName
+from kelm.errors import CheckpointError, FormatError, InputError, UnknownName
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import NIL, Candidate, EntityLinker, Mention
@@ -290,6 +290,20 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         AliasLinker.load(path)
 
 
+def test_a_line_with_an_impossible_weight_is_named_with_its_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "names.jsonl"
+    AliasLinker([("Paris", "Q90"), ("London", "Q84")]).save(path)
+    path.write_text(path.read_text().replace('"Q84", 1.0', '"Q84", -1.0'))
+    with pytest.raises(FormatError, match=r"names\.jsonl, line 3, field weight: .* Weights are positive numbers"):
+        AliasLinker.load(path)
+    path.write_text(path.read_text().replace('"Q84"', '""'))
+    with pytest.raises(FormatError, match=r"names\.jsonl, line 3, field entity: .* Give the entity's identifier"):
+        AliasLinker.load(path)
+    path.write_text("")
+    with pytest.raises(FormatError, match=r"names\.jsonl"):
+        AliasLinker.load(path)
+
+
 def test_a_linker_that_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "names.jsonl"
     AliasLinker([("Paris", "Q90")]).save(path)
@@ -315,8 +329,9 @@ def test_a_name_without_entity_or_weight_is_refused(name, field: str) -> None:
     "options", [{"nil": 1.0}, {"min_length": 0}, {"marks": "some"}, {"case": "no"}, {"max_entities": 0}]
 )
 def test_impossible_options_are_refused(options) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(InputError, match=f"field {next(iter(options))}: .*(expected|not a choice)") as raised:
         AliasOptions(**options)
+    assert raised.value.remedy
 
 
 def test_without_names_or_text_nothing_is_found() -> None:

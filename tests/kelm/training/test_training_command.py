@@ -208,6 +208,7 @@ def test_training_starts_from_hugging_face_with_its_vocabulary_head(
             2,
             '--set objectives.mlm.options.rat=1, field objectives.0.options.rat: unknown option. Did you mean "rate"?',
         ),
+        ("objectives.mlm.options.rate=2", 2, "field objectives.0.options.rate: Masking: rate is 2"),
         ("objectives.mlm.options.kind=tokens", 2, "'tokens' is not allowed. Did you mean \"token\"?"),
         ("objectives.mlm.options.rate=often", 2, "field objectives.0.options.rate: expected a number"),
         ("objectives.mlm.corpus.name=txt", 2, 'no corpus is called "txt". Did you mean "text"?'),

@@ -248,7 +248,7 @@ EXTENSION_MISTAKES = [
     ("changes", "field", "told"),
     [
         (["model.config.hidden_act=gleu"], "model.config.hidden_act", '"gleu" is unknown. Did you mean "gelu"?'),
-        (["model.config.attention=spda"], "model.config.attention", '"spda" is not one of sdpa, flex'),
+        (["model.config.attention=spda"], "model.config.attention", '"spda" is unknown. Choose sdpa or flex'),
         (
             ["model.config.num_attention_heads=0"],
             "model.config.num_attention_heads",
