@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -37,6 +38,8 @@ _OURS = {
     "convert": "kelm.cli.convert:convert",
     "bench": "kelm.cli.bench:bench",
 }
+
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)  # torch's words, of CPU and CUDA
 
 
 def commands() -> dict[str, str]:
@@ -171,6 +174,8 @@ def _show(error: Exception) -> None:
     elif isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         message = f"{place}{error.strerror}. {_remedy(error)}".rstrip()
+    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        message = f"there is not enough memory ({error}). Make the model, its vectors or the batches smaller."
     else:
         with tempfile.NamedTemporaryFile("w", prefix="kelm-", suffix=".log", delete=False, encoding="utf-8") as log:
             log.writelines(traceback.format_exception(error))

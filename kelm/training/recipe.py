@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kelm.errors import RecipeError
-from kelm.training.bounds import COUNT, FACTOR, MEMORY, NORM, NOT_NEGATIVE, POSITIVE
+from kelm.training.bounds import COUNT, FACTOR, MEMORY, NORM, NOT_NEGATIVE, POSITIVE, SEED
 
 __all__ = [
     "Batching",
@@ -260,11 +260,11 @@ def _check_bounds(recipe: Recipe) -> None:
             {
                 "optim.warmup": optim.warmup,
                 "optim.weight_decay": optim.weight_decay,
-                "train.seed": train.seed,
                 "batch.workers": batch.workers,
                 **{f"{place}.weight": one.weight for place, one in objectives},
             },
         ),
+        (SEED, {"train.seed": train.seed}),
         (FACTOR, {"optim.layer_decay": optim.layer_decay}),
         (MEMORY, {f"optim.betas.{number}": beta for number, beta in enumerate(optim.betas)}),
     ):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from kelm.errors import InputError, RecipeError, closest
-from kelm.training.bounds import COUNT, FACTOR, NOT_NEGATIVE, POSITIVE, SHARE, Bound
+from kelm.training.bounds import COUNT, FACTOR, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Bound
 from kg.embeddings.interactions import Interaction
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.models import MODELS
@@ -39,7 +39,8 @@ _BOUNDS: Mapping[Bound, tuple[str, ...]] = {
     COUNT: ("width", "epochs", "batch_size", "negatives", "check_every", "decay_patience", "filters", "kernel"),
     POSITIVE: ("rate", "margin", "sharpness", "start_scale"),
     FACTOR: ("decay_factor",),
-    NOT_NEGATIVE: ("regularization", "n3", "seed", "patience", "relation_width", "image_height"),
+    NOT_NEGATIVE: ("regularization", "n3", "patience", "relation_width", "image_height"),
+    SEED: ("seed",),
     SHARE: _SHARES,
 }
 _BY_AUTOGRAD = ("n3", *_SHARES, "start", "start_scale", "decay")  # what TransE's loop with closed gradients lacks

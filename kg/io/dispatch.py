@@ -82,6 +82,8 @@ def feed(
 
 
 def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: int, progress: Progress | None) -> None:
+    if not Path(path).exists():
+        raise FormatError("cannot be opened: no such file or folder", path=path, remedy="Check the path.")
     if format not in FORMATS:
         raise FormatError(
             f'cannot tell the format of a file that ends in "{format}"',

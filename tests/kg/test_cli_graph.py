@@ -81,7 +81,13 @@ def test_build_reads_columns_in_any_order(tmp_path: Path) -> None:
             "expected head, relation and tail once each",
         ),
         (["build", "bad.nt", "--out", "g"], "bad.nt, line 1"),
-        (["info", "triples.xyz"], "cannot tell the format"),
+        (["info", "bad.nt.old"], "bad.nt.old: cannot be opened: no such file or folder. Check the path."),
+        (["build", "triples.tsv", "--out", "g", "--format", ".xyz"], "cannot tell the format"),
+        (
+            ["embed", "triples.tsv", "--out", "v", "--set", "engine=pykeen", "--set", "model=TransX"],
+            '--set model=TransX, field model: PyKEEN has no model "TransX". Did you mean',
+        ),
+        (["embed", "triples.tsv", "--out", "v", "--set", f"seed={2**63}"], "field seed: expected 0 to 2 ** 63 - 1"),
         (
             ["embed", "triples.tsv", "--out", "v", "--set", "widht=3"],
             "--set widht=3, field widht: unknown key. Did you",

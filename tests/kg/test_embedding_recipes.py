@@ -58,7 +58,7 @@ def test_an_unknown_recipe_names_the_closest(tmp_path: Path) -> None:
         ("width = 0", "width", "expected at least 1, found 0. Give a whole number from 1"),
         ("rate = inf", "rate", "expected more than 0, found inf. Give a positive, finite number."),
         ("decay_factor = 1.5", "decay_factor", "expected more than 0 and at most 1, found 1.5."),
-        ("seed = -1", "seed", "expected 0 or more, found -1."),
+        ("seed = -1", "seed", "expected 0 to 2 ** 63 - 1, found -1."),
         (
             "query_dropout = 1.0",
             "query_dropout",

@@ -82,6 +82,8 @@ def test_without_a_command_help_is_shown(kelm_command):
         (IsADirectoryError(errno.EISDIR, "Is a directory", "data"), 2, "error: data: Is a directory. Give a file"),
         (PermissionError(errno.EACCES, "Permission denied", "out"), 1, "error: out: Permission denied. Check"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "error: there is not enough memory (Default"),
+        (MemoryError("Unable to allocate 9 TiB"), 1, "error: there is not enough memory (Unable to allocate 9 TiB). "),
     ],
 )
 def test_a_mistake_is_one_line_on_standard_error(capsys, error, code, message):
