@@ -88,6 +88,8 @@ class EncoderConfig(PreTrainedConfig):
             raise KelmError('EncoderConfig: attention "flex" has no dropout; set attention_probs_dropout_prob to 0.')
 
     def _check_sizes(self) -> None:
+        if type(self.pooler) is not bool:
+            raise KelmError(f"EncoderConfig: pooler: expected true or false, found {self.pooler!r}. Give one of them.")
         for name in _COUNTS:
             value = getattr(self, name)
             if type(value) is not int or value < 1:

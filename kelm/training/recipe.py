@@ -251,6 +251,8 @@ def _check_bounds(recipe: Recipe) -> None:
                 "checkpoint.keep": recipe.checkpoint.keep,
                 "log.every": recipe.log.every,
                 **{f"{place}.rate": one.rate for place, one in objectives},
+                **{f"{place}.corpus.length": one.corpus.length for place, one in objectives},
+                **{f"{place}.held_out.length": one.held_out.length for place, one in objectives if one.held_out},
             },
         ),
         (NORM, {"optim.clip": optim.clip}),

@@ -184,6 +184,8 @@ def test_a_wrong_override_is_told(override: str, told: str) -> None:
         (f"train.seed={2**63}", "train.seed", "expected 0 to 2 ** 63 - 1, found 9223372036854775808"),
         ("batch.workers=-1", "batch.workers", "expected 0 or more, found -1"),
         ("objectives.entity_alignment.weight=-2", "objectives.1.weight", "expected 0 or more, found -2.0"),
+        ("objectives.mlm.corpus.length=0", "objectives.0.corpus.length", "expected more than 0, found 0"),
+        ("objectives.mlm.held_out={name='text', length=-5}", "objectives.0.held_out.length", "found -5"),
         ("objectives.mlm.weight=nan", "objectives.0.weight", "expected 0 or more, found nan"),
     ],
 )
@@ -264,6 +266,7 @@ EXTENSION_MISTAKES = [
             "model.config.attention_probs_dropout_prob",
             "from 0 to below 1, found -0.1",
         ),
+        (["model.config.pooler=3"], "model.config.pooler", "expected true or false, found 3"),
         (["model.config.layer_norm_eps=0"], "model.config.layer_norm_eps", "a positive number, found 0"),
         (["model.config.pad_token_id=-1"], "model.config.pad_token_id", "expected an id from 0 to"),
         (
