@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 
 from kelm.errors import InputError
+from kelm.evaluation.bootstrap import interval, resampled
 from kg.embeddings.answers import Side
 from kg.embeddings.ranking import Ranks, SideRanks, metrics
 
@@ -23,7 +24,6 @@ __all__ = ["Cardinality", "cardinalities", "intervals", "metrics_by_cardinality"
 
 Cardinality = Literal["1-1", "1-N", "N-1", "N-N"]
 _CLASSES: tuple[Cardinality, ...] = ("1-1", "1-N", "N-1", "N-N")
-_DRAWN = 1 << 23  # most numbers of a block of bootstrap samples
 
 
 def cardinalities(
@@ -126,20 +126,6 @@ def intervals(
     if not count:
         raise InputError("there are no ranks to draw from", remedy="Evaluate at least one triple.")
     values = np.stack([(1 / found).mean(0), *((found <= k).mean(0) for k in at)], axis=1)
-    means = _resampled(values, random, draws)
-    edges = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    means = resampled(values, random, draws) / count
     names = ["mrr", *(f"hits@{k}" for k in at)]
-    return {name: (float(low), float(high)) for name, low, high in zip(names, *edges, strict=True)}
-
-
-def _resampled(
-    values: Float64[np.ndarray, "triple figure"], random: np.random.Generator, draws: int
-) -> Float64[np.ndarray, "draw figure"]:
-    """Returns the means of samples of the triples with replacement."""
-    count = len(values)
-    size = max(1, _DRAWN // count)
-    blocks = [
-        random.multinomial(count, np.full(count, 1 / count), size=min(size, draws - start)) @ values / count
-        for start in range(0, draws, size)
-    ]
-    return np.concatenate(blocks)
+    return {name: interval(figures, confidence) for name, figures in zip(names, means.T, strict=True)}

@@ -105,6 +105,15 @@ class AliasLinker:
         number = self._numbers.get(fold(name.strip(), marks=self.names.options.marks).marked()[0])
         return () if number is None else self.names.meanings(language).of(number, name, small=False)
 
+    def disambiguate(
+        self, texts: Sequence[str], places: Sequence[Sequence[tuple[int, int]]], language: str | None = None
+    ) -> list[list[Mention]]:
+        """Returns a mention for each place of each text, with what its characters may mean; see `candidates`."""
+        return [
+            [Mention(start, end, text[start:end], self.candidates(text[start:end], language)) for start, end in spans]
+            for text, spans in zip(texts, places, strict=True)
+        ]
+
     def link(self, text: str, language: str | None = None) -> list[Mention]:
         """Returns the mentions of one text, in its order.
 

@@ -20,17 +20,28 @@ import torch
 from kelm.batch import Encoded, Part
 from kelm.typing import Int, Tensor
 
-__all__ = ["NIL", "Candidate", "EntityLinker", "Mention", "Mentions", "align"]
+__all__ = ["NIL", "Candidate", "Disambiguator", "EntityLinker", "Mention", "Mentions", "align"]
 
 NIL = ""  # the entity of a candidate that means "no entity of the graph"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entity that a mention may mean (its name in the graph, or `NIL`), and how probable it is unread."""
+    """An entity that a mention may mean: its name in the graph, or `NIL`.
+
+    Attributes:
+        prior: how probable it is unread.
+        score: how probable it is in its context; None where nobody read it.
+    """
 
     entity: str
     prior: float
+    score: float | None = None
+
+    @property
+    def probability(self) -> float:
+        """The score, or the prior where there is none."""
+        return self.prior if self.score is None else self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,17 @@ class EntityLinker(Protocol):
 
     def link_all(self, texts: Sequence[str], language: str | None = None) -> list[list[Mention]]:
         """Returns the mentions of each text."""
+        ...
+
+
+@runtime_checkable
+class Disambiguator(EntityLinker, Protocol):
+    """A linker that also says what given stretches of a text mean, whoever found them."""
+
+    def disambiguate(
+        self, texts: Sequence[str], places: Sequence[Sequence[tuple[int, int]]], language: str | None = None
+    ) -> list[list[Mention]]:
+        """Returns a mention for each place, characters [start, end), of each text; perhaps without candidates."""
         ...
 
 

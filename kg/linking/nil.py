@@ -1,0 +1,60 @@
+"""When a linker should say nothing: a threshold on its best candidate, chosen on development data.
+
+    Paris   Q90 .71   Q167646 .05     > threshold    Q90
+    Smith   Q5  .02   Q7      .02     ≤ threshold    no entity
+
+The threshold is the one with the highest F1 on texts whose links are known (strong match, entities of the graph), as in
+Kulkarni et al. (2009): what is not worth its risk is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kg.linking.base import NIL, Candidate, Mention
+from kg.linking.document_scores import judged
+from kg.linking.linking_sets import LinkingText
+
+__all__ = ["silenced", "tuned_threshold"]
+
+
+def silenced(mentions: Sequence[Mention], threshold: float) -> list[Mention]:
+    """Returns the mentions; where the best candidate is not above `threshold`, "no entity" comes before it.
+
+    >>> silenced([Mention(0, 5, "Smith", (Candidate("Q5", 0.02),))], 0.1)[0].entity is None
+    True
+    """
+    return [
+        replace(mention, candidates=(Candidate(NIL, threshold), *mention.candidates))
+        if mention.candidates and mention.candidates[0].probability <= threshold
+        else mention
+        for mention in mentions
+    ]
+
+
+def tuned_threshold(
+    gold: Sequence[LinkingText], found: Sequence[Sequence[Mention]], known: Container[str] | None = None
+) -> float:
+    """Returns the threshold with the highest F1 over all documents; the lowest of several equally good ones.
+
+    Args:
+        found: mentions of each document, with candidates.
+        known: the entities of the graph; None: all.
+
+    Returns:
+        0 where everything is best kept; else a number between two of the best candidates' probabilities.
+    """
+    wanted, answers = judged(gold, found, known)
+    if not answers:
+        return 0.0
+    scores, right = np.array(answers, dtype=np.float64).T
+    order = np.argsort(-scores, kind="stable")
+    scores, right = scores[order], right[order]
+    kept = np.arange(1, len(scores) + 1)
+    f1 = 2 * np.cumsum(right) / (kept + wanted)
+    ends = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))  # equal scores stay or fall together
+    best = int(ends[len(ends) - 1 - np.argmax(f1[ends][::-1])])
+    return 0.0 if best == len(scores) - 1 else float((scores[best] + scores[best + 1]) / 2)

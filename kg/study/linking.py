@@ -1,0 +1,174 @@
+"""How well a graph's entities are found in text: linkers of growing means on sets that were linked by hand.
+
+    dictionary   names alone: every entity of a name is as probable as every other
+    degree       the better connected an entity, the more probable; labels before aliases
+
+Each is judged twice: on the text alone (find the mentions, and say which entity), and with the gold mentions given
+(only say which). What is counted is told in `kg.linking.document_scores`. The threshold under which a linker says "no
+entity" is chosen for each judged set on its development set, separately for both tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from kelm.errors import InputError, RecipeError, closest
+from kg.graph import KnowledgeGraph
+from kg.linking.alias import AliasLinker
+from kg.linking.base import Disambiguator, Mention
+from kg.linking.document_scores import count_links, known_candidates, rates
+from kg.linking.linking_sets import LinkingText
+from kg.linking.names import AliasOptions
+from kg.linking.nil import silenced, tuned_threshold
+from kg.study import linking_report
+from kg.study.linking_data import JudgedSet, LinkingSet, linking_graph, read_set
+from kg.study.linking_report import TASKS, Outcome, Task
+
+__all__ = ["Linking", "Method"]
+
+Method = Literal["dictionary", "degree"]
+
+_NEWS = ("kore50", "derczynski", "spotlight", "oke-2016-eval", "reuters-128", "rss-500")
+_ARTICLES = ("wiki-fair-v2-no-coref", "news-fair-v2-no-coref")
+_HIPE = {
+    **{f"{name}-{code}": code for name in ("ajmc", "hipe2020") for code in ("en", "fr")},
+    **dict.fromkeys(("ajmc-de", "hipe2020-de", "newseye-fi", "newseye-sv"), ""),  # few names in these languages
+}
+_SETS = (
+    *(JudgedSet(name=name, development="oke-2016-train") for name in (*_NEWS, *_ARTICLES)),
+    JudgedSet(name="fewrel-test", development="fewrel-dev", whole=False),
+    *(JudgedSet(name=f"{name}-test", development=f"{name}-dev", language=code) for name, code in _HIPE.items()),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linking:
+    """Linkers compared on several sets, as an evaluation.
+
+    Attributes:
+        sets: what is judged on.
+        graphs: whose entities are linked, together: "xfactr", "codex", "fb15k237".
+        languages: of the names.
+        methods: what is compared.
+        names: which names count.
+        draws: bootstrap samples of each interval.
+    """
+
+    sets: tuple[JudgedSet, ...] = _SETS
+    graphs: tuple[str, ...] = ("xfactr", "codex", "fb15k237")
+    languages: tuple[str, ...] = ("en", "fr", "de", "es")
+    methods: tuple[Method, ...] = get_args(Method)
+    names: AliasOptions = field(default_factory=AliasOptions)
+    draws: int = 1000
+    seed: int = 0
+
+    def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
+        """Returns the report; see `kelm.evaluation.base.Evaluation`."""
+        if data is None:
+            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        for method in self.methods:
+            if method not in get_args(Method):
+                raise RecipeError(
+                    f'no method is called "{method}"', field="methods", remedy=closest(method, get_args(Method))
+                )
+        workshop = _Workshop(self, data)
+        out.mkdir(parents=True, exist_ok=True)
+        kept = out / "outcomes.jsonl"
+        done = _read(kept)
+        for method in self.methods:
+            for judged in self.sets:
+                if any((one.set, one.method) == (judged.name, method) for one in done):
+                    continue
+                fresh = list(workshop.outcomes(method, judged))
+                with kept.open("a", encoding="utf-8") as file:  # a line for both tasks: whole or not there
+                    file.write(json.dumps([asdict(outcome) for outcome in fresh]) + "\n")
+                done += fresh
+                told = ", ".join(f"{one.task} F1 {one.rates['strong graph']['f1']['value']:.3f}" for one in fresh)
+                say(f"{method} on {judged.name}: {told}")
+        return linking_report.table(done, self.methods, [judged.name for judged in self.sets])
+
+
+def _read(path: Path) -> list[Outcome]:
+    """Returns the outcomes of an earlier run; a last line that was cut off by a kill is dropped."""
+    if not path.is_file():
+        return []
+    whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    path.write_text("".join(whole), encoding="utf-8")
+    return [Outcome(**outcome) for line in whole for outcome in json.loads(line)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Workshop:
+    """Makes linkers and judges them; what is needed twice is made once."""
+
+    recipe: Linking
+    data: Path
+    sets: dict[str, LinkingSet] = field(default_factory=dict)
+    linkers: dict[str, Disambiguator] = field(default_factory=dict)
+
+    @cached_property
+    def graph(self) -> KnowledgeGraph:
+        return linking_graph(self.data, self.recipe.graphs, self.recipe.languages)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return frozenset(self.graph.entities)
+
+    def texts(self, name: str) -> list[LinkingText]:
+        if name not in self.sets:
+            self.sets[name] = read_set(self.data, name)
+        return self.sets[name].texts
+
+    def linker(self, method: Method) -> Disambiguator:
+        if method not in self.linkers:
+            self.linkers[method] = self._made(method)
+        return self.linkers[method]
+
+    def _made(self, method: Method) -> Disambiguator:
+        plain = method == "dictionary"
+        return AliasLinker.from_graph(
+            self.graph,
+            self.recipe.languages,
+            options=self.recipe.names,
+            alias_weight=1.0 if plain else 0.5,
+            popularity=not plain,
+        )
+
+    def outcomes(self, method: Method, judged: JudgedSet) -> Iterator[Outcome]:
+        """Yields what a method does on a set, in each task that the set can judge."""
+        linker, language = self.linker(method), judged.language or None
+        texts, tuning = self.texts(judged.name), self.texts(judged.development)
+        for task in TASKS:
+            if task == "text" and not judged.whole:
+                continue
+            threshold = tuned_threshold(tuning, _answers(linker, tuning, task, language), self.known)
+            answers = _answers(linker, texts, task, language)
+            bound = known_candidates(texts, answers, self.known) if task == "given" else None
+            said = [silenced(mentions, threshold) for mentions in answers]
+            yield Outcome(judged.name, method, task, len(texts), threshold, bound, self._rates(texts, said))
+
+    def _rates(self, texts: Sequence[LinkingText], said: Sequence[Sequence[Mention]]) -> dict[str, dict[str, Any]]:
+        found = {}
+        for match in ("strong", "weak"):
+            for scope in ("graph", "all"):
+                counts = count_links(texts, said, match=match, scope=scope, known=self.known)
+                random = np.random.default_rng(self.recipe.seed)
+                found[f"{match} {scope}"] = asdict(rates(counts, random, draws=self.recipe.draws))
+        return found
+
+
+def _answers(
+    linker: Disambiguator, texts: Sequence[LinkingText], task: Task, language: str | None
+) -> list[list[Mention]]:
+    plain = [text.text for text in texts]
+    if task == "text":
+        return linker.link_all(plain, language)
+    places = [[(mention.start, mention.end) for mention in text.mentions] for text in texts]
+    return linker.disambiguate(plain, places, language)
