@@ -9,10 +9,7 @@ blank nodes, popular objects (Zipf). After the runs both must hold the same numb
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
@@ -128,12 +125,3 @@ def peer(path: Path) -> rdflib.Graph:
 def said(graph: KnowledgeGraph) -> int:
     """Returns the number of distinct statements that a graph holds."""
     return len(graph) + len(graph.labels) + len(graph.types) + len(graph.attributes)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--triples", type=int)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    print(json.dumps(rows(quick=options.quick, triples=options.triples, repeats=options.repeats)))

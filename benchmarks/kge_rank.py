@@ -11,22 +11,14 @@ and skew is generated.
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING or __package__:
-    from benchmarks.measure import Row, compare
-else:
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from benchmarks.measure import Row, compare
-
+from benchmarks.measure import Row, compare
 from kg.embeddings import EmbeddingRecipe, KnowledgeGraphEmbedding, ranks, train
 
 NAME = "kge-rank"
@@ -181,7 +173,3 @@ def _generated() -> list[np.ndarray]:
         rows = np.unique(np.concatenate((rows, np.stack((heads, relations, tails), axis=1))), axis=0)
     rows = random.permutation(rows)[:wanted]
     return [np.ascontiguousarray(part) for part in np.split(rows, [TRAINING, TRAINING + HELD_OUT])]
-
-
-if __name__ == "__main__":
-    print(json.dumps(rows(quick="--quick" in sys.argv[1:])))

@@ -16,6 +16,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +39,7 @@ Find = Callable[[Iterable[str]], int]  # finds names in texts and says how many
 
 
 def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
-    """Returns a row for each peer, in characters of text a second.
+    """Returns two rows for each peer: characters of text a second, and mentions found a second in the same runs.
 
     Args:
         name: as every benchmark takes it; there is one name.
@@ -66,7 +67,13 @@ def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
         comparison = compare(work(find), work(peer))
         mentions = {"ours": find(texts), "peer": peer(texts)}
         setting = f"{len(linker):,} names, {size:,} characters, {source}"
-        made.append(comparison.row(NAME, peer_name, unit="characters/s", setting=setting, mentions=mentions))
+        found = replace(
+            comparison,
+            ours=tuple(rate * mentions["ours"] / size for rate in comparison.ours),
+            peer=tuple(rate * mentions["peer"] / size for rate in comparison.peer),
+        )
+        for unit, measured in (("characters/s", comparison), ("mentions/s", found)):
+            made.append(measured.row(NAME, peer_name, unit=unit, setting=setting, mentions=mentions))
     return made
 
 
@@ -142,7 +149,3 @@ def _cut(texts: Iterable[str], characters: int) -> list[str]:
         kept.append(text)
         characters -= len(text)
     return kept
-
-
-if __name__ == "__main__":
-    print(json.dumps(rows()))

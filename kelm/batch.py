@@ -286,6 +286,31 @@ def place(lengths: Sequence[int], room: int) -> list[list[int]]:
     return rows
 
 
+def _rows(texts: Sequence[Encoded], room: int | None) -> Sequence[Sequence[int]]:
+    """Returns the numbers of the texts in each row."""
+    if room is None:
+        return [[number] for number in range(len(texts))]
+    for text in texts:
+        if len(text) > room:
+            raise TextTooLong(
+                f"{text.origin or text.text[:40]!r}: {len(text)} tokens do not fit a row of {room}. "
+                "Cut texts when reading (reader: length), or give rows more room."
+            )
+    return place([len(text) for text in texts], room)
+
+
+def _joined(texts: Sequence[Encoded], at: Sequence[tuple[int, int]]) -> dict[type[Part], Part]:
+    """Returns the parts of the texts, their indices moved to each text's row and first place."""
+    rows, firsts = (torch.tensor([corner[side] for corner in at]) for side in (0, 1))
+    lengths = torch.tensor([len(text) for text in texts])
+    joined: dict[type[Part], Part] = {Texts: Texts(rows, firsts, firsts + lengths - 1)}
+    for kind in dict.fromkeys(kind for text in texts for kind in text.parts):
+        joined[kind] = kind.join(
+            [(text.parts[kind], *at[number], number) for number, text in enumerate(texts) if kind in text.parts]
+        )
+    return joined
+
+
 def pack(
     texts: Sequence[Encoded],
     *,
@@ -310,13 +335,7 @@ def pack(
         TextTooLong: a text has more than `room` tokens.
     """
     lengths = [len(text) for text in texts]
-    if room is not None and max(lengths, default=0) > room:
-        longest = texts[lengths.index(max(lengths))]
-        raise TextTooLong(
-            f"{longest.origin or longest.text[:40]!r}: {len(longest)} tokens do not fit a row of {room}. "
-            "Cut texts when reading (reader: length), or give rows more room."
-        )
-    rows = [[number] for number in range(len(texts))] if room is None else place(lengths, room)
+    rows = _rows(texts, room)
     width = max((sum(lengths[number] for number in row) for row in rows), default=0)
     codes = any(text.branch is not None for text in texts)
 
@@ -339,13 +358,6 @@ def pack(
             at[number] = (row, first)
             first += len(text)
 
-    row_of, first_of = torch.tensor([row for row, _ in at]), torch.tensor([first for _, first in at])
-    together: dict[type[Part], Part] = {Texts: Texts(row_of, first_of, first_of + torch.tensor(lengths) - 1)}
-    for kind in dict.fromkeys(kind for text in texts for kind in text.parts):
-        together[kind] = kind.join(
-            [(text.parts[kind], *at[number], number) for number, text in enumerate(texts) if kind in text.parts]
-        )
-    together.update({type(part): part for part in parts})
     return Batch(
         tokens=torch.from_numpy(tokens),
         positions=torch.from_numpy(positions),
@@ -358,7 +370,7 @@ def pack(
             full=not codes and not causal and bool((document == 0).all()),
         ),
         objective=objective,
-        parts=together,
+        parts={**_joined(texts, at), **{type(part): part for part in parts}},
         units=dict(units or {}),
         origins=tuple(text.origin for text in texts),
     )

@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("pykeen", "rdflib", "networkx", "datasets", "matplotlib", "sklearn", "scipy", "accelerate", "spacy", "babel")
 
 DOORS = {  # by which modules a heavy library enters; whatever else needs it asks them
-    "accelerate": ("kelm/cli/train.py", "kelm/training/device.py"),
+    "accelerate": ("kelm/training/device.py",),
     "fasttext": ("multilingual/identify.py",),
     "matplotlib": ("kg/study/report.py",),
     "networkx": ("kg/io/networkx.py",),
@@ -142,11 +142,11 @@ def test_every_entry_point_is_installed(point):
 @pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "benchmarks").glob("*.py"))], ids=name_of)
 def test_files_and_functions_stay_readable(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 420, "split it: a file is one idea"
+    assert len(text.splitlines()) <= 380, "split it: a file is one idea"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
-            assert length <= 70, f"{node.name} has {length} lines"
+            assert length <= 55, f"{node.name} has {length} lines"
 
 
 def test_a_wrong_shape_is_caught_while_the_tests_run():

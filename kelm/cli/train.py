@@ -31,8 +31,7 @@ def train(
 
     Example: kelm train recipe.toml --set optim.rate=2e-5 --set train.steps=1000 --out runs/first
     """
-    from accelerate import PartialState
-
+    from kelm.training import device
     from kelm.training.recipe_file import located, read
     from kelm.training.run import train as run
 
@@ -40,14 +39,15 @@ def train(
     folder = out or Path("runs") / (wanted.name.replace("/", "-") or recipe.stem)
     with located(recipe, change or ()):
         result = run(wanted, folder, resume=resume, show=not quiet)
-    progress, processes = result.progress, PartialState()
-    main = processes.is_main_process
-    processes.destroy_process_group()
-    if result.signal is not None:
+    progress, main = result.progress, device.process().is_main_process
+    device.leave()
+    if result.stopped == "signal":
         if main:
             print(f"{folder}: stopped after step {progress.step}; go on with --resume")
-        raise typer.Exit(128 + result.signal)
+        raise typer.Exit(128 + (result.signal or 0))
     told = ", ".join(f"{name} {value:.4g}" for name, value in {**progress.losses, **progress.scores}.items())
     best = f", best at step {progress.best_step}" if progress.best_step is not None else ""
     if main:
         print(f"{folder / 'model'}: {progress.step} steps, {progress.tokens:,} tokens, {told}{best}")
+    if result.signal is not None:  # it came too late to stop this run; what calls this one is to stop all the same
+        raise typer.Exit(128 + result.signal)

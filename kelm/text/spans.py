@@ -14,7 +14,7 @@ import numpy as np
 from kelm.batch import Encoded
 from kelm.typing import Bool, Int
 
-__all__ = ["characters_of", "locate", "ragged", "trimmed", "whole_words", "word_numbers"]
+__all__ = ["locate", "ragged", "trimmed", "word_numbers"]
 
 # Scripts that put no space between words: there, a piece of its own counts as a word.
 _SPACELESS = (
@@ -51,23 +51,6 @@ def locate(text: Encoded, starts: Sequence[int], ends: Sequence[int]) -> Int[np.
     some = first < after
     found[some, 0], found[some, 1] = here[first[some]], here[after[some] - 1] + 1
     return found
-
-
-def characters_of(text: Encoded, first: int, end: int) -> tuple[int, int]:
-    """Returns the characters [start, end) behind the tokens [first, end); -1, -1 if there are none."""
-    spans = text.spans[first:end]
-    spans = spans[spans[:, 1] > spans[:, 0]]
-    return (int(spans[0, 0]), int(spans[-1, 1])) if len(spans) else (-1, -1)
-
-
-def whole_words(text: Encoded, first: int, end: int) -> tuple[int, int]:
-    """Returns the tokens [first, end) widened to the borders of the words that they touch."""
-    words = text.words
-    while first > 0 and words[first] >= 0 and words[first - 1] == words[first]:
-        first -= 1
-    while 0 < end < len(words) and words[end] >= 0 and words[end - 1] == words[end]:
-        end += 1
-    return first, end
 
 
 def word_numbers(

@@ -17,7 +17,7 @@ from kelm.errors import RecipeError
 from kelm.objectives.base import Losses
 from kelm.training.learner import Learner
 
-__all__ = ["Call", "accelerator", "agreed", "everyone", "process", "seed"]
+__all__ = ["Call", "accelerator", "agreed", "everyone", "leave", "process", "seed"]
 
 X = TypeVar("X")
 
@@ -66,6 +66,11 @@ def accelerator(precision: str) -> Accelerator:
 def process() -> PartialState:
     """Returns which process this is, and of how many."""
     return PartialState()
+
+
+def leave() -> None:
+    """Ends what the processes of this run have in common."""
+    process().destroy_process_group()
 
 
 def everyone(value: X) -> list[X]:

@@ -123,7 +123,7 @@ class Trainer:
             improved = self._score() if _due(step, self.evaluation.every) else False
             if improved or self._signal is not None or _due(step, self.checkpoints.every):
                 self._save()
-            if self._signal is not None:
+            if self._signal is not None and step < self.steps:
                 return "signal"
         return "done"
 

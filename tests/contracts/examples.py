@@ -19,6 +19,7 @@ from kelm.batch import Encoded
 from kelm.data.corpus import Corpus
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
+from kelm.objectives.causal_lm import CausalLanguageModel
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
@@ -133,6 +134,11 @@ class WordList:
     vocabulary_size = SIZES["vocab_size"]
 
 
+def _causal_lm() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, CausalLanguageModel(encoder.config, tokenizer=cast(Tokenizer, WordList()))
+
+
 def _mlm() -> tuple[Encoder, Objective[Any]]:
     encoder = plain_encoder({})
     return encoder, MaskedLanguageModel(encoder.config, tokenizer=cast(Tokenizer, WordList()))
@@ -208,6 +214,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Encoded]] = {
     "relations": _related,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
+    "causal_lm": _causal_lm,
     "entity_alignment": _entity_alignment,
     "entity_typing": _entity_typing,
     "mlm": _mlm,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,11 @@ def equal(one: Batch, other: Batch) -> bool:
 def test_every_objective_has_an_example() -> None:
     known = {**plugins.all("objectives"), **plugins.all("tasks")}
     assert not (told := lacking("OBJECTIVES", OBJECTIVES, known)), told
+
+
+def test_the_architecture_page_names_every_objective() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -88,6 +88,15 @@ def test_training_learns_from_text(home: Path, tmp_path: Path) -> None:
     assert losses[-1] < 1.0
 
 
+def test_a_recipe_names_a_causal_language_model(home: Path, tmp_path: Path) -> None:
+    text = (home / "tiny.toml").read_text().replace("mlm", "causal_lm").replace("options = { rate = 0.2 }\n", "")
+    (tmp_path / "causal.toml").write_text(text)
+    result = train_recipe(read(tmp_path / "causal.toml"), tmp_path / "run", show=False)
+    assert (result.stopped, sorted(result.progress.losses)) == ("done", ["causal_lm"])
+    (_, first), *_, (_, last) = result.history
+    assert last["causal_lm/loss"] < first["causal_lm/loss"]
+
+
 def test_passes_are_counted_as_steps(home: Path, tmp_path: Path) -> None:
     wanted = read(home / "tiny.toml")
     reader = Reader(TextFiles(home / "text.txt"), open_tokenizer(home / "vocab.txt"), 32)
@@ -164,6 +173,15 @@ def test_training_goes_on_from_a_model_of_ours_with_its_heads(
     assert torch.equal(seen["objectives.mlm.head.dense.weight"], saved["mlm.head.dense.weight"])
     words = Encoder.from_pretrained(home / "run" / "model").embeddings.word_embeddings.weight
     assert torch.equal(seen["encoder.embeddings.word_embeddings.weight"], words)
+
+
+def test_a_signal_after_the_last_step_does_not_call_the_run_stopped(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kelm.training.trainer._due", lambda step, every: os.kill(os.getpid(), signal.SIGINT))
+    assert run(["train", str(home / "tiny.toml"), "--out", str(tmp_path / "run"), "--set", "train.steps=1"]) == 130
+    assert f"{tmp_path / 'run' / 'model'}: 1 steps" in capsys.readouterr().out
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("with_head", [True, False])
