@@ -134,13 +134,13 @@ def keep(recipe: Any, path: Path, *, evaluation: str | None = None) -> None:
         evaluation: by which it is run, if it is one's.
 
     Raises:
-        RecipeError: another recipe is there, so that results of both would be mixed.
+        RecipeError: another recipe is there beside something that it made, so that results of both would be mixed.
     """
     import tomli_w
 
     named = {} if evaluation is None else {"evaluation": evaluation}
     text = tomli_w.dumps({**named, **_plain(recipe)})
-    if path.is_file():
+    if path.is_file() and any(other != path for other in path.parent.iterdir()):
         if path.read_text(encoding="utf-8") != text:
             raise RecipeError(
                 "another recipe has its results here",

@@ -7,7 +7,6 @@ A mention is [start, end] or [start, end, entity] in characters, the end not inc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from kelm.data.corpus import Corpus, Cursor, Shard, Text, digest
 from kelm.data.sources import TextFiles
 from kelm.errors import FormatError, closest
+from kg.io.source import json_object
 from kg.linking.base import Mention
 from kg.linking.linked_text import gold
 
@@ -40,13 +40,8 @@ class Record:
         Raises:
             FormatError: it is no JSON object, or has no text.
         """
-        try:
-            fields = json.loads(line.text)
-        except (ValueError, RecursionError) as error:
-            raise cls({}, line.origin).wrong(None, f"this is no JSON ({error})", "Give one object a line.") from None
-        if not isinstance(fields, dict):
-            found = type(fields).__name__
-            raise cls({}, line.origin).wrong(None, f"expected an object, found {found}", 'Give {"text": "..."}.')
+        path, _, number = line.origin.rpartition(":")
+        fields = json_object(line.text, path, int(number))
         record = cls(fields, line.origin)
         if not isinstance(record.value("text"), str) or not record.text.strip():
             raise record.wrong("text", f"expected a text, found {record.text!r}", "Give a string that is not blank.")

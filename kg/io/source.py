@@ -17,7 +17,18 @@ from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError, FormatError
 from kg.io.journal import Journal
 
-__all__ = ["beside", "chunks", "decoded", "json_value", "lines", "opened", "required", "suffix", "written"]
+__all__ = [
+    "beside",
+    "chunks",
+    "decoded",
+    "json_object",
+    "json_value",
+    "lines",
+    "opened",
+    "required",
+    "suffix",
+    "written",
+]
 
 _CHUNK = 1 << 24  # bytes; larger is no faster, and this much times three fits into small machines
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -148,6 +159,23 @@ def required(folder: str | Path, *names: str) -> Path:
     raise FormatError(
         f"the folder has no {' and no '.join(names)}", path=folder, remedy="Name the folder that holds the data set."
     )
+
+
+def json_object(text: str, path: str | Path, line: int) -> dict[str, Any]:
+    """Returns the JSON object in a line of a file.
+
+    Raises:
+        FormatError: it is something else.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        problem = f"this is no JSON ({error})"
+        raise FormatError(problem, path=path, line=line, remedy="Give one object a line.") from error
+    if not isinstance(found, dict):
+        problem = f"expected an object, found {type(found).__name__}"
+        raise FormatError(problem, path=path, line=line, remedy="Give one object a line.")
+    return found
 
 
 def json_value(path: str | Path) -> Any:

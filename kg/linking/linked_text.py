@@ -21,6 +21,7 @@ from kelm.data.files import lines
 from kelm.errors import FormatError
 from kelm.text.tokenizer import Tokenizer
 from kg.graph import KnowledgeGraph
+from kg.io.source import json_object
 from kg.linking.base import Candidate, EntityLinker, Mention, align
 
 __all__ = [
@@ -236,13 +237,8 @@ def _fewrel(path: str | Path, example: Any, relation: str, number: int) -> Relat
 
 
 def _record(path: str | Path, number: int, line: str, *wanted: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"this is no JSON ({error})", path=path, line=number, remedy="Write one object a line."
-        ) from error
-    missing = [name for name in wanted if not isinstance(found, dict) or name not in found]
+    found = json_object(line, path, number)
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise FormatError(
             "this field is missing", path=path, line=number, field=missing[0], remedy=f"Give {', '.join(wanted)}."

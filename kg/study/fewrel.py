@@ -25,6 +25,7 @@ from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.table import EntityTable
 from kg.embeddings.train import train
 from kg.graph import KnowledgeGraph
+from kg.io.source import required
 from kg.linking.alias import AliasLinker
 from kg.linking.linked_text import RelationText, joining, linked, read_articles, read_fewrel
 from kg.linking.names import AliasOptions
@@ -60,12 +61,13 @@ def material(recipe: FewRel, data: Path, folder: Path, *, say: Callable[[str], N
         InputError: a file is missing, or what `folder` holds was made from other data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    gold = read_fewrel(found(data, "linked_text/fewrel/val_wiki.json"))
+    gold = read_fewrel(required(data, "linked_text/fewrel/val_wiki.json"))
     graph = joined_graph(data)
     linker = AliasLinker.from_graph(graph, ["en"], options=AliasOptions(max_entities=recipe.ambiguous))
-    vocabulary = recipe.base.hf or _uncompressed(found(data, "vocab/bert_uncased_en_vocab.txt"), folder / "vocab.txt")
+    pieces = required(data, "vocab/bert_uncased_en_vocab.txt")
+    vocabulary = recipe.base.hf or _uncompressed(pieces, folder / "vocab.txt")
     tokenizer = tokenizers.open(vocabulary)
-    articles = list(read_articles(found(data, "linked_text/ernie_wiki_sample/docs.jsonl")))
+    articles = list(read_articles(required(data, "linked_text/ernie_wiki_sample/docs.jsonl")))
     others = list(dict.fromkeys(english_texts(data)))
     read = {
         "graph": graph.fingerprint(),
@@ -145,26 +147,14 @@ def english_texts(data: Path) -> Iterator[str]:
     yield from _lines(data, "parallel/ntrex/newstest2019-src.eng.txt")
 
 
-def found(data: Path, name: str) -> Path:
-    """Returns a file of the folder, compressed or not.
-
-    Raises:
-        InputError: it is not there.
-    """
-    for path in (data / name, data / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise InputError("this file is missing", path=data / name, remedy="Give the folder that holds it with --data.")
-
-
 def _lines(data: Path, name: str) -> Iterator[str]:
-    return (line for _, line in lines(found(data, name)) if line.strip())
+    return (line for _, line in lines(required(data, name)) if line.strip())
 
 
 def _words(data: Path, name: str) -> Iterator[str]:
     """Yields the sentences of a column file (index, word, ...), words joined by spaces."""
     words: list[str] = []
-    for _, line in lines(found(data, name)):
+    for _, line in lines(required(data, name)):
         columns = line.split("\t")
         if line.startswith("#") or (len(columns) > 1 and not columns[0].isdigit()):
             continue

@@ -18,10 +18,9 @@ from zlib import crc32
 
 from kelm.errors import InputError
 from kg.graph import KnowledgeGraph
-from kg.io.source import beside
+from kg.io.source import beside, required
 from kg.linking.linked_text import RelationText, read_articles, read_fewrel
 from kg.linking.linking_sets import LinkingText, read_elevant, read_hipe
-from kg.study.fewrel import found
 
 __all__ = ["JudgedSet", "LinkingSet", "linking_graph", "read_set"]
 
@@ -61,19 +60,19 @@ def read_set(data: Path, name: str) -> LinkingSet:
         FormatError: its file is damaged.
     """
     if name == "articles":
-        path = found(data, "linked_text/ernie_wiki_sample/docs.jsonl")
+        path = required(data, "linked_text/ernie_wiki_sample/docs.jsonl")
         return LinkingSet(name, [LinkingText.of(text) for text in read_articles(path)])
     if name.startswith("fewrel-") and name.removeprefix("fewrel-") in _PARTS:
         return LinkingSet(name, [LinkingText.of(text) for text in _fewrel(data, name.removeprefix("fewrel-"))])
     elevant, hipe = _FOLDERS
     if beside(data / hipe, f"{name}.tsv"):
-        return LinkingSet(name, list(read_hipe(found(data, f"{hipe}/{name}.tsv"))))
-    return LinkingSet(name, list(read_elevant(found(data, f"{elevant}/{name}.jsonl"))))
+        return LinkingSet(name, list(read_hipe(required(data, f"{hipe}/{name}.tsv"))))
+    return LinkingSet(name, list(read_elevant(required(data, f"{elevant}/{name}.jsonl"))))
 
 
 def _fewrel(data: Path, part: str) -> Iterator[RelationText]:
     first, last = _PARTS[part]
-    for text in read_fewrel(found(data, "linked_text/fewrel/val_wiki.json")):
+    for text in read_fewrel(required(data, "linked_text/fewrel/val_wiki.json")):
         if first <= crc32(text.text.encode()) % 10 < last:
             yield text
 

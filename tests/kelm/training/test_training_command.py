@@ -18,13 +18,14 @@ from kelm.data.corpus import Shard
 from kelm.data.reader import Reader
 from kelm.data.sources import TextFiles
 from kelm.data.stream import BatchStream
+from kelm.errors import RecipeError
 from kelm.model import Encoder, EncoderConfig, VocabularyHead
 from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training.checkpoint import checkpoints, read_tensors
 from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.recipe import Batching
-from kelm.training.recipe_file import read
+from kelm.training.recipe_file import keep, read
 from kelm.training.run import count_batches
 from kelm.training.run import train as train_recipe
 from tests.kelm.training.forks import exit_code
@@ -153,6 +154,17 @@ def test_a_run_is_not_resumed_by_another_recipe(home: Path, tmp_path: Path, caps
     arguments = ["train", str(home / "tiny.toml"), "--out", str(tmp_path / "run"), "--resume", "--quiet"]
     assert run([*arguments, "--set", "optim.rate=1"]) == 2
     assert "another recipe has its results here" in capsys.readouterr().err
+
+
+def test_a_recipe_that_made_nothing_yet_gives_way_to_another(home: Path, tmp_path: Path) -> None:
+    one, other = (read(home / "tiny.toml", [f"optim.rate={rate}"]) for rate in (1e-3, 2e-3))
+    keep(one, tmp_path / "recipe.toml")
+    keep(other, tmp_path / "recipe.toml")
+    assert read(tmp_path / "recipe.toml").optim.rate == 2e-3
+    (tmp_path / "outcomes.jsonl").touch()
+    keep(other, tmp_path / "recipe.toml")
+    with pytest.raises(RecipeError, match="another recipe has its results here"):
+        keep(one, tmp_path / "recipe.toml")
 
 
 def test_training_goes_on_from_a_model_of_ours_with_its_heads(
