@@ -2,7 +2,7 @@
 
 kelm graph build facts.nt.gz labels.ttl --out graph      kelm graph info graph
 kelm graph embed graph --out vectors                     kelm graph evaluate vectors graph --test test.tsv
-kelm graph link graph text.txt
+kelm graph link graph text.txt                           kelm graph export graph --to graph.ttl
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def build(
 ) -> None:
     """Read graphs of any format into one folder that opens at once.
 
-    Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl, each also .gz .bz2 .xz .zst.
+    Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, each also .gz .bz2 .xz .zst.
     Folders: a graph saved before, X-FACTR, CoDEx. A bad line ends the reading unless --skip-bad allows it.
 
     Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de
@@ -115,6 +115,27 @@ def info(
         print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
     show_statistics(found, relations=relations)
+
+
+@graph.command()
+def export(
+    source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
+    to: Annotated[Path, typer.Option(help="The file to write; its name tells the format, .gz and the like compress.")],
+    format: Annotated[
+        str | None, typer.Option(help="The format, such as .nt, where the file's name does not tell.")
+    ] = None,
+) -> None:
+    """Write a graph as a file for other tools.
+
+    RDF (.nt .ttl .nq .rdf .jsonld) holds triples, types, labels and attributes, tables and .spo the triples alone.
+
+    Example: kelm graph export graph --to graph.ttl.gz
+    """
+    from kg import io
+
+    opened = _open(source)
+    io.write(opened, to, format=format)
+    print(f"{to}: {len(opened):,} triples")
 
 
 @graph.command()

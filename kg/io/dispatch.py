@@ -1,6 +1,6 @@
 """One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
 
-.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl   each also .gz .bz2 .xz .zst
+.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   each also .gz .bz2 .xz .zst
 folders: a saved graph, X-FACTR, CoDEx          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
 """
 
@@ -30,6 +30,7 @@ FORMATS: Mapping[str, str] = {
     ".trig": "RDF, TriG",
     ".rdf": "RDF/XML",
     ".owl": "RDF/XML",
+    ".jsonld": "RDF, JSON-LD",
 }
 
 

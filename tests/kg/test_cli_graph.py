@@ -181,6 +181,31 @@ def test_standard_input_that_is_no_utf8_is_refused_as_a_file_is(
     assert len(shown.out.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["g.nt", "g.ttl.gz", "g.nq", "g.trig.bz2", "g.rdf", "g.jsonld"])
+def test_an_exported_graph_is_read_back_as_it_was(
+    name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["graph", "export", str(folder), "--to", str(tmp_path / name)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name}: 35 triples\n"
+    assert run(["graph", "build", str(tmp_path / name), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    first, again = KnowledgeGraph.open(folder), KnowledgeGraph.open(tmp_path / "again")
+    assert sorted(again.names()) == sorted(first.names())
+    told = [
+        sorted(
+            (list(graph.entities)[it.owner], it.language, it.text, it.preferred) for it in graph.labels.entities.each()
+        )
+        for graph in (first, again)
+    ]
+    assert told[0] == told[1] != []
+
+
+def test_an_export_to_an_unknown_format_is_told_with_the_closest(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["graph", "export", str(folder), "--to", str(tmp_path / "graph.tll")]) == 2
+    assert 'no format is called ".tll". Did you mean ".ttl"' in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_embedding_shows_its_progress_from_before_the_first_epoch_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
