@@ -22,7 +22,7 @@ from kelm.training import device
 __all__ = ["FILE", "environment", "keep", "write"]
 
 FILE = "run.json"
-PACKAGES = ("kelm", "torch", "transformers", "accelerate", "safetensors", "tokenizers", "numpy")
+PACKAGES = ("kelm", "transformers", "accelerate", "safetensors", "tokenizers", "numpy")
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, Any]:
@@ -32,7 +32,11 @@ def environment(packages: Sequence[str] = ()) -> dict[str, Any]:
         packages: further ones whose versions matter.
     """
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in (*PACKAGES, *packages)}},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,  # with its build, such as +cpu, which the package's metadata may lack
+            **{name: version(name) for name in (*PACKAGES, *packages)},
+        },
         "machine": {
             "system": platform.platform(),
             "cores": os.cpu_count(),
