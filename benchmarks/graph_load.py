@@ -10,6 +10,7 @@ blank nodes, popular objects (Zipf). After the runs both must hold the same numb
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import islice

@@ -3,9 +3,10 @@
     ours   texts -> BatchStream (bucketed) -> mask, pack -> encoder -> head at targets -> backward, AdamW
     peer   texts -> random | grouped by length -> padding collator -> ForMaskedLM, logits everywhere -> backward, AdamW
 
-Both sides read the same texts once a run, make batches of as many sentences in the mean, and have the same shape,
-dropout and fused AdamW. Tokenizing is done before; masking and padding are in the measured time on both sides. The
-value is real tokens (special ones included, padding not) a second.
+The peer's batches are those of an epoch over a corpus large enough for its grouping (four pools of 50 batches); a run
+takes some of them. Ours gets the sentences of the same batches and makes its own of them. Both make as many steps in
+the mean, and have the same shape, dropout and fused AdamW. Tokenizing is done before; masking and padding are in the
+measured time on both sides. The value is real tokens (special ones included, padding not) a second.
 
 Texts: sentences of 100 English Wikipedia articles where the data folder (KELM_DATA) is set, else random tokens with
 log-normal lengths of the same mean and deviation. The 250k vocabulary spreads the same tokens over more rows.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,19 @@ PAD, UNK, CLS, SEP, MASK = range(5)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is measured: the vocabulary, sentences a run, sentences a batch."""
+    """What is measured: the vocabulary, batches a run, sentences a batch."""
 
     vocabulary: int
-    sentences: int
+    batches: int
     batch: int
 
+    @property
+    def corpus(self) -> int:
+        """Sentences of an epoch: fewer, and `LengthGroupedSampler` sorts in smaller pools than its 50 batches."""
+        return 50 * 4 * self.batch
 
-SIZES = {"mlm-step-32k": Size(30_522, 512, 32), "mlm-step-250k": Size(250_002, 64, 16)}
+
+SIZES = {"mlm-step-32k": Size(30_522, 16, 32), "mlm-step-250k": Size(250_002, 4, 16)}
 SHAPE: dict[str, Any] = {
     "hidden_size": 256,
     "num_hidden_layers": 4,
@@ -71,18 +77,20 @@ def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
 
 
 def _rows(name: str, quick: bool) -> list[Row]:
-    size = SIZES[name] if not quick else Size(2_000, 64, 16)
-    tokens, origin = _sentences(size)
+    size = SIZES[name] if not quick else Size(2_000, 4, 16)
+    corpus, origin = _sentences(size)
     tokenizer = _tokenizer(size.vocabulary)
-    ours = _ours(tokens, size, tokenizer)
     model = "BertForMaskedLM" if name == "mlm-step-32k" else "XLMRobertaForMaskedLM"
     found = []
-    for batching, order in (("random batches", _random(size)), ("grouped by length", _grouped(tokens, size))):
-        peer = _peer(model, tokens, order, size, tokenizer)
+    for batching, batches in (("random batches", _random(corpus, size)), ("grouped by length", _grouped(corpus, size))):
+        ours = _ours([text for batch in batches for text in batch], size, tokenizer)
+        peer = _peer(model, batches, size, tokenizer)
         compared = compare(ours, peer, repeats=2 if quick else 5, memory=not quick)
-        mean = sum(map(len, tokens)) / len(tokens)
+        texts = [len(text) for batch in batches for text in batch]
+        computed = sum(len(batch) * max(map(len, batch)) for batch in batches)
         setting = (
-            f"{batching}; {size.batch} sentences a batch, mean {mean:.1f} tokens, {origin}; "
+            f"{batching}; {size.batch} sentences a batch, mean {sum(texts) / len(texts):.1f} tokens, {origin}, "
+            f"{1 - sum(texts) / computed:.1%} padding in the peer's; "
             f"4 layers x 256, vocabulary {size.vocabulary}, {THREADS} threads"
         )
         found.append(compared.row(name, f"transformers {model}, {batching}", unit="real tokens/s", setting=setting))
@@ -100,10 +108,10 @@ def _sentences(size: Size) -> tuple[list[np.ndarray], str]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             texts = [sentence["tokens"] for line in file for sentence in json.loads(line)["sents"]]
         numbered = [np.array([known.setdefault(piece, len(known)) for piece in text]) for text in texts if text]
-        chosen = [numbered[place] for place in random.permutation(len(numbered))[: size.sentences]]
+        chosen = [numbered[place] for place in random.permutation(len(numbered))[: size.corpus]]
         origin = "Wikipedia sentences"
     else:
-        lengths = np.exp(random.normal(LOG_MEAN, LOG_DEVIATION, size.sentences)).astype(int).clip(3, None) - 2
+        lengths = np.exp(random.normal(LOG_MEAN, LOG_DEVIATION, size.corpus)).astype(int).clip(3, None) - 2
         chosen = [np.minimum(random.zipf(1.3, length), 30_000) - 1 for length in lengths]
         origin = "log-normal lengths"
     rows_of = [5 + (text % 30_000) * max(spread, 1) % (size.vocabulary - 5) for text in chosen]
@@ -163,34 +171,27 @@ def _encoded(tokens: np.ndarray) -> Encoded:
     return Encoded("", tokens, np.full((len(tokens), 2), -1), words, np.zeros_like(tokens))
 
 
-def _random(size: Size) -> Callable[[], Iterator[Sequence[int]]]:
+def _random(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
     """Hugging Face's default: batches of random texts."""
-    random = np.random.default_rng(1)
-    return lambda: iter(random.permutation(size.sentences).reshape(-1, size.batch).tolist())
+    order = np.random.default_rng(1).permutation(len(corpus))[: size.batches * size.batch]
+    return [[corpus[place] for place in batch] for batch in order.reshape(size.batches, size.batch)]
 
 
-def _grouped(tokens: list[np.ndarray], size: Size) -> Callable[[], Iterator[Sequence[int]]]:
-    """Hugging Face's grouping by length: sorted within 50 batches."""
+def _grouped(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
+    """Hugging Face's grouping by length, sorted within 50 batches. Takes short and long batches evenly."""
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
-    sampler = LengthGroupedSampler(
-        size.batch, lengths=[len(text) for text in tokens], generator=torch.Generator().manual_seed(1)
-    )
+    lengths = [len(text) for text in corpus]
+    order = list(LengthGroupedSampler(size.batch, lengths=lengths, generator=torch.Generator().manual_seed(1)))
+    epoch = [
+        [corpus[place] for place in order[start : start + size.batch]] for start in range(0, len(order), size.batch)
+    ]
+    epoch.sort(key=lambda batch: sum(map(len, batch)))
+    every = len(epoch) // size.batches
+    return epoch[every // 2 :: every]
 
-    def batches() -> Iterator[Sequence[int]]:
-        order = list(sampler)
-        return (order[start : start + size.batch] for start in range(0, len(order), size.batch))
 
-    return batches
-
-
-def _peer(
-    name: str,
-    tokens: list[np.ndarray],
-    order: Callable[[], Iterator[Sequence[int]]],
-    size: Size,
-    tokenizer: HuggingFace,
-) -> Callable[[], float]:
+def _peer(name: str, batches: list[list[np.ndarray]], size: Size, tokenizer: HuggingFace) -> Callable[[], float]:
     import transformers
 
     torch.manual_seed(0)
@@ -201,18 +202,21 @@ def _peer(
     step = _trained(model)
     collate = transformers.DataCollatorForLanguageModeling(tokenizer.tokenizer, mlm_probability=0.15)
     examples = [
-        {
-            "input_ids": text.tolist(),
-            "attention_mask": [1] * len(text),
-            "special_tokens_mask": [1, *[0] * (len(text) - 2), 1],
-        }
-        for text in tokens
+        [
+            {
+                "input_ids": text.tolist(),
+                "attention_mask": [1] * len(text),
+                "special_tokens_mask": [1, *[0] * (len(text) - 2), 1],
+            }
+            for text in batch
+        ]
+        for batch in batches
     ]
 
     def run() -> float:
         count = 0
-        for batch in order():
-            inputs = collate([examples[text] for text in batch])
+        for batch in examples:
+            inputs = collate(batch)
             count += int(inputs["attention_mask"].sum())
             step(model(**inputs).loss)
         return count

@@ -123,25 +123,25 @@ def triples(
     path: str | Path, journal: Journal, *, columns: Sequence[str] = COLUMNS, header: bool = False
 ) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Yields line number and triple of each line with the right number of columns; `journal` takes the others."""
-    places = None if header else _places(columns)
-    width = len(columns)
-    for number, fields in _rows(path, journal):
-        if places is None:
-            places, width = _header_places(fields, path), len(fields)
-            continue
-        if len(fields) != width and fields[0].startswith("#"):
+    rows, width = _rows(path, journal), len(columns)
+    if not header:
+        places = _places(columns)
+    else:
+        _, first = next(rows, (0, []))
+        places, width = _header_places(first, path) if first else (0, 1, 2), len(first)
+    head, relation, tail = places
+    for number, fields in rows:
+        if len(fields) == width:
+            yield number, (fields[head], fields[relation], fields[tail])
+        elif fields[0].startswith("#"):
             journal.drop("comment")
-            continue
-        if len(fields) != width:
+        else:
             expected = f"{width} columns ({', '.join(columns)})" if not header else f"{width} columns"
             journal.bad(
                 FormatError(f"expected {expected}, found {len(fields)}", remedy=_REMEDY),
                 line=number,
                 reason="wrong column count",
             )
-            continue
-        head, relation, tail = (fields[place] for place in places)
-        yield number, (head, relation, tail)
 
 
 def _rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]:

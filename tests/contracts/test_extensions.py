@@ -98,12 +98,18 @@ def test_saved_and_opened_again_it_is_equal(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_compiles_in_one_graph(name: str) -> None:
-    encoder, batch = stirred(name), pack(texts_of(name), pad=0, room=40)
+def test_it_compiles_in_one_graph_forward_and_backward_for_batches_of_any_shape(name: str) -> None:
+    plain, texts = stirred(name), texts_of(name)
+    encoder = copy.deepcopy(plain)
     torch._dynamo.reset()
     compiled = torch.compile(lambda given: encoder.encode(given).hidden, fullgraph=True, backend="aot_eager")
-    with torch.no_grad():
-        assert float((compiled(batch) - encoder.encode(batch).hidden).abs().max()) < 1e-5
+    for batch in (pack(texts, pad=0, room=40), pack(texts[:1], pad=0), pack([*texts, *texts], pad=0)):
+        for states in (mine := compiled(batch), expected := plain.encode(batch).hidden):
+            states.square().sum().backward()
+        assert float((mine - expected).detach().abs().max()) < 1e-5
+        for (key, ours), theirs in zip(encoder.named_parameters(), plain.parameters(), strict=True):
+            assert (ours.grad is None) == (theirs.grad is None), key
+            assert ours.grad is None or torch.allclose(ours.grad, theirs.grad, atol=1e-4), key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,6 +131,8 @@ def test_it_runs_under_bfloat16_autocast(name: str) -> None:
     exact = states(encoder, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = states(encoder, batch)
+        sum(state.float().square().sum() for state in rounded).backward()
+    assert all(bool(one.grad.isfinite().all()) for one in encoder.parameters() if one.grad is not None)
     assert all(bool(state.isfinite().all()) for state in rounded)
     assert farthest([state.float() for state in rounded], exact) < 0.3
 

@@ -60,6 +60,12 @@ def batch_of(tokens: torch.Tensor, mask: torch.Tensor, **changes: torch.Tensor) 
     return Batch(tokens=tokens, visibility=Visibility(document=mask.long() - 1), **given)
 
 
+def segments_and_soft_positions(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two segments; the positions of a sentence tree, of which some come again."""
+    soft = torch.tensor([0, 1, 2, 3, 3, 4, 4, 5, 6, 3, 4])
+    return (torch.arange(11) > 4).long().expand_as(tokens), soft.expand_as(tokens)
+
+
 def close(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float) -> None:
     assert float((ours - theirs).detach().abs().max()) < tolerance
 
@@ -83,12 +89,13 @@ def test_hidden_states_equal_those_of_hugging_face(
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-def test_segments_and_soft_positions_equal_berts(dtype: torch.dtype, tolerance: float, tmp_path: Path) -> None:
+def test_hidden_states_of_segments_and_soft_positions_equal_berts(
+    dtype: torch.dtype, tolerance: float, tmp_path: Path
+) -> None:
     theirs = small("bert", "Model").to(dtype)
     ours = Encoder.from_hf(saved(theirs, tmp_path)).to(dtype)
     tokens, mask = padded("bert")
-    segments = (torch.arange(11) > 4).long().expand_as(tokens)
-    positions = torch.tensor([0, 1, 2, 3, 3, 4, 4, 5, 6, 3, 4]).expand_as(tokens)  # a tree's soft positions
+    segments, positions = segments_and_soft_positions(tokens)
     expected = theirs(
         input_ids=tokens, attention_mask=mask.long(), token_type_ids=segments, position_ids=positions
     ).last_hidden_state
@@ -125,9 +132,14 @@ def test_masked_language_model_loss_and_gradients_equal_those_of_hugging_face(
     tokens, mask = padded(family)
     chosen = mask & (torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) < 0.4)
     labels = torch.where(chosen, tokens, -100)
-    expected = theirs(input_ids=tokens, attention_mask=mask.long(), labels=labels).loss
+    asked, given = {}, {}
+    if family == "bert":
+        segments, positions = segments_and_soft_positions(tokens)
+        asked = {"token_type_ids": segments, "position_ids": positions}
+        given = {"segments": segments, "positions": positions}
+    expected = theirs(input_ids=tokens, attention_mask=mask.long(), labels=labels, **asked).loss
     expected.backward()
-    stream = ours.encode(batch_of(tokens, mask))
+    stream = ours.encode(batch_of(tokens, mask, **given))
     loss = head.loss(stream.hidden[chosen], tokens[chosen], stream.vocabulary) / chosen.sum()
     loss.backward()
     close(loss, expected, tolerance)
