@@ -227,10 +227,12 @@ def link(
     ] = None,
     language: Annotated[str | None, typer.Option(help="The texts' language; names of all languages if none.")] = None,
     min_length: Annotated[int, typer.Option(min=1, help="Shorter names are left out.")] = 2,
+    candidates: Annotated[int, typer.Option(min=0, help="Also print up to this many candidates of each mention.")] = 0,
 ) -> None:
     """Find the graph's entities in text and print JSON lines.
 
-    Each line holds the text and its mentions as [first character, one after the last, entity].
+    Each line holds the text and its mentions as [first character, one after the last, entity]. With --candidates, it
+    also holds for each mention a list of [entity, probability], best first.
 
     Example: kelm graph link graph text.txt --language en > linked.jsonl
     """
@@ -240,8 +242,17 @@ def link(
     languages = None if language is None else {language, ""}
     linker = AliasLinker.from_graph(_open(source), languages, options=AliasOptions(min_length=min_length))
     for one in _texts(text):
-        mentions = [[mention.start, mention.end, mention.entity] for mention in linker.link(one)]
-        print(json.dumps({"text": one, "mentions": mentions}, ensure_ascii=False))
+        found = linker.link(one)
+        line: dict[str, object] = {
+            "text": one,
+            "mentions": [[mention.start, mention.end, mention.entity] for mention in found],
+        }
+        if candidates:
+            line["candidates"] = [
+                [[candidate.entity, candidate.probability] for candidate in mention.candidates[:candidates]]
+                for mention in found
+            ]
+        print(json.dumps(line, ensure_ascii=False))
 
 
 def _open(source: str) -> KnowledgeGraph:

@@ -150,6 +150,27 @@ def test_text_is_linked_as_json_lines(folder: Path, tmp_path: Path, capsys: pyte
     assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), "--language", "en"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["mentions"] for line in lines] == [[[4, 18, "city1"]], [], []]
+    assert all(line.keys() == {"text", "mentions"} for line in lines)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1, [["land0", 9 / 11]]), (5, [["land0", 9 / 11], ["city1", 2 / 11]])])
+def test_candidates_of_each_mention_are_printed_when_asked_for(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], most: int, expected: list[tuple[str, float]]
+) -> None:
+    names, text = tmp_path / "names.tsv", tmp_path / "text.txt"
+    names.write_text("city1\ten\tOxford\tlabel\nland0\ten\tOxford\tlabel\n")
+    text.write_text("Oxford, old Oxford\nNothing here.\n")
+    out = str(tmp_path / "graph")
+    assert run(["graph", "build", str(table), "--labels", str(names), "--out", out, "--quiet"]) == 0
+    capsys.readouterr()
+    assert run(["graph", "link", out, str(text), "--candidates", str(most)]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["mentions"] == [[0, 6, "land0"], [12, 18, "land0"]]
+    for found in first["candidates"]:
+        assert [entity for entity, _ in found] == [entity for entity, _ in expected]
+        assert [share for _, share in found] == pytest.approx([share for _, share in expected])
+    assert len(first["candidates"]) == 2
+    assert second == {"text": "Nothing here.", "mentions": [], "candidates": []}
 
 
 def _type(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
