@@ -16,7 +16,9 @@ from jaxtyping import Bool, Int32, Int64
 
 from kg.vocabulary import TextColumn, Vocabulary
 
-__all__ = ["Attribute", "Attributes", "Label", "LabelTable", "Labels", "Types", "language_code"]
+__all__ = ["DESCRIPTION", "Attribute", "Attributes", "Label", "LabelTable", "Labels", "Types", "language_code"]
+
+DESCRIPTION = "description"  # the property under which readers keep what a sentence says of an entity
 
 
 def language_code(tag: str) -> str:

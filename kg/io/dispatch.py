@@ -1,6 +1,6 @@
 """One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
 
-.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   each also .gz .bz2 .xz .zst
+.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json (Wikidata)   each also .gz .bz2 .xz .zst
 folders: a saved graph, X-FACTR, CoDEx          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, networkx, pykeen, rdf, rdflib, spo, tsv, xfactr
+from kg.io import codex, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, xfactr
 from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
@@ -31,7 +31,10 @@ FORMATS: Mapping[str, str] = {
     ".rdf": "RDF/XML",
     ".owl": "RDF/XML",
     ".jsonld": "RDF, JSON-LD",
+    ".json": "Wikidata's dump, an entity a line",
 }
+_TABLES = (".tsv", ".txt", ".csv")
+_READ_ONLY = (".json",)
 
 
 def read(
@@ -76,7 +79,7 @@ def feed(
         _feed_folder(builder, Path(source), skip_bad, progress)
         return
     found = format or suffix(source)
-    if found in (".tsv", ".txt", ".csv"):
+    if found in _TABLES:
         tsv.feed(builder, source, columns=columns, header=header, skip_bad=skip_bad, progress=progress)
     else:
         _feed_file(builder, source, found, skip_bad, progress)
@@ -91,8 +94,9 @@ def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: i
             path=path,
             remedy=f"{closest(format, FORMATS)} Rename it, or name its format.",
         )
-    if format == ".spo":
-        spo.feed(builder, path, skip_bad=skip_bad, progress=progress)
+    feeders = {".spo": spo.feed, ".json": wikidata.feed}
+    if format in feeders:
+        feeders[format](builder, path, skip_bad=skip_bad, progress=progress)
     else:
         rdf.feed(builder, path, syntax=format, skip_bad=skip_bad, progress=progress)
 
@@ -135,9 +139,11 @@ def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None)
         FormatError: no format has that name, or the file cannot be written.
     """
     found = format or suffix(path)
-    if found not in FORMATS:
-        raise FormatError(f'no format is called "{found}"', path=path, remedy=closest(found, FORMATS))
-    if found in (".tsv", ".txt", ".csv", ".spo"):
+    written = [format for format in FORMATS if format not in _READ_ONLY]
+    if found not in written:
+        problem = f'no file can be written as "{found}"' if found in FORMATS else f'no format is called "{found}"'
+        raise FormatError(problem, path=path, remedy=closest(found, written))
+    if found in (*_TABLES, ".spo"):
         tsv.write(graph, path)
     else:
         rdf.write(graph, path, syntax=found)

@@ -18,10 +18,10 @@ from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io.journal import Journal
 from kg.io.source import lines, required
+from kg.labels import DESCRIPTION
 
 __all__ = ["DESCRIPTION", "read"]
 
-DESCRIPTION = "description"  # the property of the descriptions among the graph's attributes
 _REMEDY = "Copy the file again."
 
 
