@@ -63,7 +63,7 @@ def build(
 
     Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, .json (Wikidata's dump), each also .gz
     .bz2 .xz .zst.
-    Folders: a graph saved before, X-FACTR, CoDEx. A bad line ends the reading unless --skip-bad allows it.
+    Folders: a graph saved before, X-FACTR, CoDEx, WordNet. A bad line ends the reading unless --skip-bad allows it.
 
     Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de
     """

@@ -1,7 +1,7 @@
 """One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
 
 .tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json (Wikidata)   each also .gz .bz2 .xz .zst
-folders: a saved graph, X-FACTR, CoDEx          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
+folders: a saved graph, X-FACTR, CoDEx, WordNet          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, xfactr
+from kg.io import codex, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, wordnet, xfactr
 from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
@@ -109,9 +109,11 @@ def _feed_folder(builder: GraphBuilder, folder: Path, skip_bad: int, progress: P
     elif codex.holds(folder):
         for size in codex.sizes(folder):
             builder.graph(codex.read(folder, size).graph)
+    elif wordnet.holds(folder):
+        wordnet.feed(builder, folder, skip_bad=skip_bad, progress=progress)
     else:
         raise FormatError(
-            "this folder is no saved graph, no X-FACTR and no CoDEx",
+            "this folder is no saved graph, no X-FACTR, no CoDEx and no WordNet",
             path=folder,
             remedy=f"Name a file in it ({', '.join(FORMATS)}), or another folder.",
         )

@@ -268,7 +268,7 @@ def test_an_unknown_name_in_a_held_out_triple_is_named_with_the_closest(
 def test_a_missing_file_and_a_strange_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"gone\.tsv: cannot be opened: No such file"):
         kg.io.read(tmp_path / "gone.tsv")
-    with pytest.raises(FormatError, match="no saved graph, no X-FACTR and no CoDEx"):
+    with pytest.raises(FormatError, match="no saved graph, no X-FACTR, no CoDEx and no WordNet"):
         kg.io.read(tmp_path)
     with pytest.raises(FormatError, match="cannot read a graph from dict"):
         kg.io.read({})
