@@ -61,8 +61,8 @@ def build(
 ) -> None:
     """Read graphs of any format into one folder that opens at once.
 
-    Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, .json (Wikidata's dump), each also .gz
-    .bz2 .xz .zst.
+    Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, .json (Wikidata's dump), .xml
+    (wordnets), each also .gz .bz2 .xz .zst.
     Folders: a graph saved before, X-FACTR, CoDEx, WordNet. A bad line ends the reading unless --skip-bad allows it.
 
     Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de

@@ -1,6 +1,6 @@
 """One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
 
-.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json (Wikidata)   each also .gz .bz2 .xz .zst
+.tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json .xml   each also .gz .bz2 .xz .zst
 folders: a saved graph, X-FACTR, CoDEx, WordNet          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, wordnet, xfactr
+from kg.io import codex, lmf, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, wordnet, xfactr
 from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
@@ -32,9 +32,10 @@ FORMATS: Mapping[str, str] = {
     ".owl": "RDF/XML",
     ".jsonld": "RDF, JSON-LD",
     ".json": "Wikidata's dump, an entity a line",
+    ".xml": "a wordnet in LMF, such as Open English WordNet",
 }
 _TABLES = (".tsv", ".txt", ".csv")
-_READ_ONLY = (".json",)
+_READ_ONLY = (".json", ".xml")
 
 
 def read(
@@ -94,7 +95,7 @@ def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: i
             path=path,
             remedy=f"{closest(format, FORMATS)} Rename it, or name its format.",
         )
-    feeders = {".spo": spo.feed, ".json": wikidata.feed}
+    feeders = {".spo": spo.feed, ".json": wikidata.feed, ".xml": lmf.feed}
     if format in feeders:
         feeders[format](builder, path, skip_bad=skip_bad, progress=progress)
     else:
