@@ -54,7 +54,11 @@ def build(
         str | None, typer.Option(help="The files' format, such as .nt, where their names do not tell.")
     ] = None,
     columns: Annotated[
-        str, typer.Option(help='What the columns of tables hold, in their order; "-" for a column to ignore.')
+        str,
+        typer.Option(
+            help='What the columns of tables hold, in their order, "-" for one to ignore; or by names in the header: '
+            "head=subject,relation=predicate,tail=object."
+        ),
     ] = "head,relation,tail",
     header: Annotated[bool, typer.Option("--header", help="The first line of tables names the columns.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no report.")] = False,
@@ -62,7 +66,7 @@ def build(
     """Read graphs of any format into one folder that opens at once.
 
     Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, .json (Wikidata's dump), .xml
-    (wordnets), each also .gz .bz2 .xz .zst.
+    (wordnets), ConceptNet's .csv, each also .gz .bz2 .xz .zst.
     Folders: a graph saved before, X-FACTR, CoDEx, WordNet. A bad line ends the reading unless --skip-bad allows it.
 
     Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de

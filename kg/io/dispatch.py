@@ -12,7 +12,7 @@ from typing import Any
 
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, lmf, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, wordnet, xfactr
+from kg.io import codex, conceptnet, lmf, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, wordnet, xfactr
 from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
@@ -33,9 +33,10 @@ FORMATS: Mapping[str, str] = {
     ".jsonld": "RDF, JSON-LD",
     ".json": "Wikidata's dump, an entity a line",
     ".xml": "a wordnet in LMF, such as Open English WordNet",
+    "conceptnet": "ConceptNet's assertions, a .csv that begins with /a/[",
 }
 _TABLES = (".tsv", ".txt", ".csv")
-_READ_ONLY = (".json", ".xml")
+_READ_ONLY = (".json", ".xml", "conceptnet")
 
 
 def read(
@@ -80,6 +81,8 @@ def feed(
         _feed_folder(builder, Path(source), skip_bad, progress)
         return
     found = format or suffix(source)
+    if found == ".csv" and conceptnet.holds(source):
+        found = "conceptnet"
     if found in _TABLES:
         tsv.feed(builder, source, columns=columns, header=header, skip_bad=skip_bad, progress=progress)
     else:
@@ -95,7 +98,7 @@ def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: i
             path=path,
             remedy=f"{closest(format, FORMATS)} Rename it, or name its format.",
         )
-    feeders = {".spo": spo.feed, ".json": wikidata.feed, ".xml": lmf.feed}
+    feeders = {".spo": spo.feed, ".json": wikidata.feed, ".xml": lmf.feed, "conceptnet": conceptnet.feed}
     if format in feeders:
         feeders[format](builder, path, skip_bad=skip_bad, progress=progress)
     else:

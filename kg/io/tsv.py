@@ -1,6 +1,6 @@
 """Triples and labels in delimited text: one a line, in any order of columns.
 
-    Q64<TAB>P17<TAB>Q183                            triples; `columns` names the order
+    Q64<TAB>P17<TAB>Q183                            triples; `columns` names the order, or the columns by the header
     Q64<TAB>en<TAB>Berlin                           labels; the first of a name and language is preferred
     Q64<TAB>en<TAB>Berlin, Germany<TAB>alias        a fourth column may say label or alias
 
@@ -56,7 +56,8 @@ def feed(
     with # and have another number of columns.
 
     Args:
-        columns: what each column holds: head, relation and tail once each, "-" for a column to ignore.
+        columns: what each column holds: head, relation and tail once each, "-" for a column to ignore. Or which
+            column of the header holds what: "head=subject", "relation=predicate", "tail=object".
         header: the first line names the columns, in place of `columns`.
         skip_bad: how many bad lines to leave out before one raises.
 
@@ -123,12 +124,14 @@ def triples(
     path: str | Path, journal: Journal, *, columns: Sequence[str] = COLUMNS, header: bool = False
 ) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Yields line number and triple of each line with the right number of columns; `journal` takes the others."""
+    chosen = _chosen(columns)
+    header = header or bool(chosen)
     rows, width = _rows(path, journal), len(columns)
     if not header:
         places = _places(columns)
     else:
-        _, first = next(rows, (0, []))
-        places, width = _header_places(first, path) if first else (0, 1, 2), len(first)
+        line, first = next(rows, (0, []))
+        places, width = _header_places(first, chosen, path, line) if first else (0, 1, 2), len(first)
     head, relation, tail = places
     for number, fields in rows:
         if len(fields) == width:
@@ -188,15 +191,36 @@ _HEADINGS = {
 }
 
 
-def _header_places(fields: Sequence[str], path: str | Path) -> tuple[int, int, int]:
-    named = [_HEADINGS.get(field.strip().lower(), "-") for field in fields]
+def _chosen(columns: Sequence[str]) -> dict[str, str]:
+    """Returns what each named column holds, of ``["head=subject", ...]``; nothing if columns go by their order."""
+    if not any("=" in column for column in columns):
+        return {}
+    roles = {name: role for role, _, name in (column.partition("=") for column in columns)}
+    if sorted(roles.values()) != sorted(COLUMNS) or not all(map(str.strip, roles)):
+        raise FormatError(
+            f"expected a column each for head, relation and tail, found {', '.join(columns)}",
+            field="columns",
+            remedy="Example: head=subject,relation=predicate,tail=object.",
+        )
+    return roles
+
+
+def _header_places(fields: Sequence[str], chosen: dict[str, str], path: str | Path, line: int) -> tuple[int, int, int]:
+    names = [field.strip() for field in fields]
+    if chosen:
+        for name in chosen:
+            if names.count(name) != 1:
+                problem = f'expected one column "{name}" in the header, found {", ".join(names)}'
+                raise FormatError(problem, path=path, line=line, field=chosen[name], remedy=closest(name, names))
+        return _places([chosen.get(name, "-") for name in names])
+    named = [_HEADINGS.get(name.lower(), "-") for name in names]
     try:
         return _places(named)
     except FormatError as error:
         raise FormatError(
             f"expected a header with head, relation and tail, found {', '.join(fields)}",
             path=path,
-            line=1,
+            line=line,
             remedy="Name the columns head, relation, tail (or subject, predicate, object), or read without a header.",
         ) from error
 

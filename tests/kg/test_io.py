@@ -62,6 +62,19 @@ def test_a_header_names_the_columns(tmp_path: Path, header: str) -> None:
     assert list(tsv.read(path, header=True).names()) == [("New York, NY", "in", "USA")]
 
 
+def test_columns_may_go_by_their_names_in_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "triples.tsv"
+    path.write_text("id\tsubject\tobject\tverb\n7\tQ64\tQ183\tP17\n")
+    columns = ("head=subject", "relation=verb", "tail=object")
+    assert list(tsv.read(path, columns=columns).names()) == [("Q64", "P17", "Q183")]
+    with pytest.raises(FormatError, match=r'triples\.tsv, line 1, field relation: .*"vreb".*Did you mean "verb"'):
+        tsv.read(path, columns=("head=subject", "relation=vreb", "tail=object"))
+    with pytest.raises(FormatError, match="a column each for head, relation and tail"):
+        tsv.read(path, columns=("head=subject", "relation", "tail=object"))
+    with pytest.raises(FormatError, match="a column each for head, relation and tail"):
+        tsv.read(path, columns=("head=subject", "relation=subject", "tail=object"))
+
+
 @pytest.mark.parametrize("columns", [("head", "tail"), ("head", "head", "tail"), ("head", "relation", "object")])
 def test_columns_that_make_no_triple_are_refused(tmp_path: Path, columns: tuple[str, ...]) -> None:
     with pytest.raises(FormatError):
