@@ -12,14 +12,14 @@ import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kelm.errors import InputError
 
 if TYPE_CHECKING:
-    from kg.graph import KnowledgeGraph
+    from kg.graph import GraphBuilder, KnowledgeGraph
 
 __all__ = ["graph"]
 
@@ -61,6 +61,10 @@ def build(
         ),
     ] = "head,relation,tail",
     header: Annotated[bool, typer.Option("--header", help="The first line of tables names the columns.")] = False,
+    sparql: Annotated[
+        str | None,
+        typer.Option(help="A query, or a file of one, that chooses from RDF: SELECT ?s ?p ?o WHERE ... or CONSTRUCT."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no report.")] = False,
 ) -> None:
     """Read graphs of any format into one folder that opens at once.
@@ -80,16 +84,12 @@ def build(
         raise InputError("--strict and --skip-bad contradict each other", remedy="Give one of them.")
     builder = GraphBuilder(languages=_codes(languages))
     with reading(shown=not quiet) as bar:
-        for source in sources:
-            io.feed(
-                builder,
-                source,
-                format=format,
-                columns=columns.split(","),
-                header=header,
-                skip_bad=skip_bad,
-                progress=bar(source),
-            )
+        if sparql is None:
+            how: dict[str, Any] = {"format": format, "columns": columns.split(","), "header": header}
+            for source in sources:
+                io.feed(builder, source, **how, skip_bad=skip_bad, progress=bar(source))
+        else:
+            _choose(builder, sources, sparql, syntax=format, skip_bad=skip_bad, progress=bar("query"))
         for path in labels or ():
             tsv.feed_labels(builder, path, skip_bad=skip_bad, progress=bar(path))
     built = builder.build()
@@ -258,6 +258,12 @@ def link(
                 for mention in found
             ]
         print(json.dumps(line, ensure_ascii=False))
+
+
+def _choose(builder: GraphBuilder, sources: list[str], query: str, **how: Any) -> None:
+    from kg.io import sparql
+
+    sparql.feed(builder, sources, query=sparql.query_text(query), **how)
 
 
 def _open(source: str) -> KnowledgeGraph:

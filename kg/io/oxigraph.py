@@ -6,8 +6,9 @@ Source: https://pyoxigraph.readthedocs.io; grammars of the W3C's RDF 1.1 recomme
 from __future__ import annotations
 
 import io
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -20,7 +21,7 @@ from kg.io.terms import STRING, Literal, Statement
 if TYPE_CHECKING:
     import pyoxigraph
 
-__all__ = ["FORMATS", "lines", "parse", "quads", "reason", "write"]
+__all__ = ["FORMATS", "answers", "lines", "parse", "quads", "reason", "store", "write"]
 
 FORMATS = {
     ".nt": "N_TRIPLES",
@@ -31,6 +32,7 @@ FORMATS = {
     ".owl": "RDF_XML",
     ".jsonld": "JSON_LD",
 }
+_QUERY = "Example: SELECT ?s ?p ?o WHERE { ?s a <http://example.org/City> . ?s ?p ?o }."
 _BLOCK, _LINE_END = 1 << 20, ord("\n")  # bytes
 _PLACE = re.compile(
     r"Parser error at line \d+ (?:columns? \d+|between columns? \d+ and (?:line \d+ )?(?:column )?\d+): "
@@ -66,6 +68,78 @@ def quads(path: str | Path, syntax: str, journal: Journal, *, base: str | None =
         raise FormatError(problem, path=path, remedy="Shorten it, or write the file as N-Triples.") from error
     except ValueError as error:  # the base is no IRI
         raise FormatError(f"{error}", path=path, remedy="Give an absolute IRI as base.") from error
+
+
+def store(paths: Mapping[str | Path, str], journals: Iterable[Journal]) -> pyoxigraph.Store:
+    """Returns the statements of files in an in-memory store that can be asked.
+
+    Args:
+        paths: files, each with one of the `FORMATS`.
+        journals: one for each; statements are counted as what only a query sees.
+
+    Raises:
+        FormatError: as `parse`.
+    """
+    import pyoxigraph
+
+    found, count = pyoxigraph.Store(), itertools.count()
+    for (path, syntax), journal in zip(paths.items(), journals, strict=True):
+        blank: dict[pyoxigraph.BlankNode, pyoxigraph.BlankNode] = {}  # another file's _:b is another node
+        before = len(found)
+        found.bulk_extend(_apart(quad, blank, count) for quad in quads(path, syntax, journal))
+        journal.drop("statement that only the query sees", len(found) - before)
+    return found
+
+
+def _apart(
+    quad: pyoxigraph.Quad, blank: dict[pyoxigraph.BlankNode, pyoxigraph.BlankNode], count: Iterator[int]
+) -> pyoxigraph.Quad:
+    """Returns the quad with the blank nodes at its ends numbered in the order they occur."""
+    import pyoxigraph
+
+    subject, object = quad.subject, quad.object
+    for end in (subject, object):
+        if isinstance(end, pyoxigraph.BlankNode) and end not in blank:
+            blank[end] = pyoxigraph.BlankNode(f"b{next(count)}")
+    if isinstance(subject, pyoxigraph.BlankNode):
+        subject = blank[subject]
+    if isinstance(object, pyoxigraph.BlankNode):
+        object = blank[object]
+    return pyoxigraph.Quad(subject, quad.predicate, object, quad.graph_name)
+
+
+def answers(asked: pyoxigraph.Store, query: str, journal: Journal) -> Iterator[Statement]:
+    """Yields what a SELECT of three variables (subject, predicate, object) or a CONSTRUCT finds.
+
+    Raises:
+        FormatError: the query is broken or of another kind, or an answer is no statement (unless allowed).
+    """
+    import pyoxigraph
+
+    try:
+        found = asked.query(query, use_default_graph_as_union=True)
+        if isinstance(found, pyoxigraph.QueryBoolean):
+            raise FormatError("expected SELECT or CONSTRUCT, found ASK", path=journal.source, remedy=_QUERY)
+        if isinstance(found, pyoxigraph.QuerySolutions) and len(found.variables) != 3:
+            names = ", ".join(map(str, found.variables))
+            raise FormatError(f"expected three variables, found {names or 'none'}", path=journal.source, remedy=_QUERY)
+        for row in found:
+            journal.line += 1
+            subject, predicate, object = row
+            sound = isinstance(subject, pyoxigraph.NamedNode | pyoxigraph.BlankNode)
+            if None in (subject, predicate, object):
+                journal.drop("answer with an unbound variable")
+            elif not (sound and isinstance(predicate, pyoxigraph.NamedNode)):
+                error = FormatError(f"{subject} {predicate} {object} is no statement", remedy=_QUERY)
+                journal.bad(error, reason="answer that is no statement")
+            elif statement := _statement(pyoxigraph.Quad(subject, predicate, object)):
+                yield statement
+            else:
+                journal.drop("triple about a triple")
+    except SyntaxError as error:
+        raise FormatError(f"this is not SPARQL: {error.msg}", path=journal.source, remedy=_QUERY) from error
+    except (OSError, ValueError, RuntimeError) as error:  # SERVICE of another host, say
+        raise FormatError(f"the query failed: {error}", path=journal.source, remedy=_QUERY) from error
 
 
 def _account(quad: pyoxigraph.Quad, journal: Journal) -> None:
