@@ -71,7 +71,8 @@ def build(
 
     Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, .json (Wikidata's dump), .xml
     (wordnets), ConceptNet's .csv, each also .gz .bz2 .xz .zst.
-    Folders: a graph saved before, X-FACTR, CoDEx, WordNet. A bad line ends the reading unless --skip-bad allows it.
+    Folders: a graph saved before, X-FACTR, CoDEx, WordNet. Data sets of PyKEEN: pykeen:nations. A bad line ends the
+    reading unless --skip-bad allows it.
 
     Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de
     """

@@ -2,6 +2,7 @@
 
 .tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json .xml   each also .gz .bz2 .xz .zst
 folders: a saved graph, X-FACTR, CoDEx, WordNet          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
+"pykeen:nations"                                         a data set of PyKEEN's
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def read(
     """Returns the graph of one or several sources; `graph.reports` says what was read and dropped.
 
     Args:
-        sources: files, folders, or graphs of rdflib, networkx, PyKEEN or kelm.
+        sources: files, folders, "pykeen:NAME", or graphs of rdflib, networkx, PyKEEN or kelm.
         format: one of `FORMATS`, for files whose names do not tell.
         languages: keep labels in these languages only; all if None.
         skip_bad: bad lines of a file to leave out before one raises.
@@ -76,6 +77,9 @@ def feed(
     """Adds one source to `builder`; arguments and errors as `read`, `columns` and `header` of tables as `tsv.feed`."""
     if not isinstance(source, str | Path):
         _feed_object(builder, source)
+        return
+    if str(source).startswith(pykeen.PREFIX):
+        pykeen.feed_dataset(builder, str(source))
         return
     if Path(source).is_dir():
         _feed_folder(builder, Path(source), skip_bad, progress)

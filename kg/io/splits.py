@@ -2,6 +2,7 @@
 
 FOLDER/{train,valid,test}.txt     head, relation, tail between tabs; may be compressed, or .tsv
 FOLDER/codex-{s,m,l}/...          CoDEx, where only one size is there
+pykeen:NAME                       a data set of PyKEEN's
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from kelm.errors import InputError
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, tsv
+from kg.io import codex, pykeen, tsv
 from kg.io.source import beside
 
 __all__ = ["Splits", "read"]
@@ -34,12 +35,16 @@ class Splits:
 
 
 def read(source: str | Path) -> Splits | None:
-    """Returns the parts that a folder holds; None if it is no such folder.
+    """Returns the parts that a folder (or a data set of PyKEEN's) holds; None if it is no such folder.
 
     Raises:
         InputError: it holds CoDEx in several sizes.
         FormatError: a file is broken.
+        UnknownName: PyKEEN has no such data set.
     """
+    if str(source).startswith(pykeen.PREFIX):
+        theirs = pykeen.parts(str(source))
+        return Splits(theirs["train"], theirs.get("valid"), theirs.get("test"))
     folder = Path(source)
     sizes = codex.sizes(folder) if folder.is_dir() else ()
     if len(sizes) > 1:

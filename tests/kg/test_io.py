@@ -19,7 +19,7 @@ from hypothesis import strategies as some
 import kg.io
 from kelm.errors import CheckpointError, FormatError, InputError, KelmError, UnknownName
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, spo, tsv, xfactr
+from kg.io import codex, splits, spo, tsv, xfactr
 from kg.io.networkx import from_networkx, to_networkx
 from kg.io.pykeen import from_pykeen, to_pykeen
 from kg.io.rdflib import to_rdflib
@@ -442,3 +442,26 @@ def test_the_readers_of_kbert_files_count_what_is_there(data: Path) -> None:
     graph = spo.read(data / "kg" / "spo_zh" / "Medical.spo.gz")
     assert len(set(graph.heads.tolist())) == 13_553
     assert graph.reports[0].triples == 13_864
+
+
+def test_a_data_set_of_pykeens_is_read_by_its_name_and_its_parts_are_known() -> None:
+    graph = kg.io.read("pykeen:nations")
+    assert (len(graph), graph.entity_count, graph.relation_count) == (1_992, 14, 55)
+    assert [report.triples for report in graph.reports] == [1_592, 199, 201]
+    parts = splits.read("pykeen:nations")
+    assert parts is not None and parts.valid is not None and parts.test is not None
+    assert [len(parts.train), len(parts.valid), len(parts.test)] == [1_592, 199, 201]
+    assert list(parts.test.entities) == list(parts.train.entities)
+
+
+def test_a_data_set_that_pykeen_does_not_have_or_cannot_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownName, match=r'"natoins".*Did you mean "nations"'):
+        kg.io.read("pykeen:natoins")
+    from pykeen.datasets import dataset_resolver
+
+    def unreachable(name: str) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(dataset_resolver, "make", unreachable)
+    with pytest.raises(FormatError, match=r"pykeen:umls: PyKEEN cannot load it .*no route to host.*check the network"):
+        kg.io.read("pykeen:umls")
