@@ -130,6 +130,12 @@ def export(
     format: Annotated[
         str | None, typer.Option(help="The format, such as .nt, where the file's name does not tell.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A table to write beside it: name, language, text, and label or alias.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Write .spo in words of this language, as K-BERT expects, instead of names.")
+    ] = None,
 ) -> None:
     """Write a graph as a file for other tools.
 
@@ -138,9 +144,12 @@ def export(
     Example: kelm graph export graph --to graph.ttl.gz
     """
     from kg import io
+    from kg.io import tsv
 
     opened = _open(source)
-    io.write(opened, to, format=format)
+    io.write(opened, to, format=format, language=language)
+    if labels is not None:
+        tsv.write_labels(opened, labels)
     print(f"{to}: {len(opened):,} triples")
 
 

@@ -142,8 +142,12 @@ def _feed_object(builder: GraphBuilder, source: object) -> None:
     feeders[library](source)
 
 
-def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None) -> None:
+def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None, language: str | None = None) -> None:
     """Writes the graph to a file, in the format that its name tells. TSV, CSV and .spo hold the triples only.
+
+    Args:
+        format: one of `FORMATS`, for a file whose name does not tell.
+        language: of the words in .spo, where K-BERT expects words; names stay names if None.
 
     Raises:
         FormatError: no format has that name, or the file cannot be written.
@@ -153,7 +157,9 @@ def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None)
     if found not in written:
         problem = f'no file can be written as "{found}"' if found in FORMATS else f'no format is called "{found}"'
         raise FormatError(problem, path=path, remedy=closest(found, written))
-    if found in (*_TABLES, ".spo"):
+    if found == ".spo":
+        spo.write(graph, path, language=language)
+    elif found in _TABLES:
         tsv.write(graph, path)
     else:
         rdf.write(graph, path, syntax=found)

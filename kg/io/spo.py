@@ -51,6 +51,22 @@ def feed(
     return report
 
 
-def write(graph: KnowledgeGraph, path: str | Path) -> None:
-    """Writes the triples by their names, as K-BERT reads them."""
-    tsv.write(graph, path)
+def write(graph: KnowledgeGraph, path: str | Path, *, language: str | None = None) -> None:
+    """Writes the triples as K-BERT reads them.
+
+    Args:
+        language: write labels in this language; the name itself where there is none, and everywhere if None.
+
+    Raises:
+        FormatError: a word holds a tab or a line end; or the file cannot be written.
+    """
+    if language is None:
+        tsv.write(graph, path)
+        return
+    entities = [graph.label(number, language) or name for number, name in enumerate(graph.entities)]
+    relations = [graph.relation_label(number, language) or name for number, name in enumerate(graph.relation_names)]
+    columns = (graph.heads.tolist(), graph.relations.tolist(), graph.tails.tolist())
+    rows = (
+        (entities[head], relations[relation], entities[tail]) for head, relation, tail in zip(*columns, strict=True)
+    )
+    tsv.write_rows(rows, path)

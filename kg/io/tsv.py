@@ -24,7 +24,7 @@ from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io.journal import Journal, Progress
 from kg.io.source import lines, suffix, written
 
-__all__ = ["COLUMNS", "add", "feed", "feed_labels", "ids", "read", "triples", "write", "write_labels"]
+__all__ = ["COLUMNS", "add", "feed", "feed_labels", "ids", "read", "triples", "write", "write_labels", "write_rows"]
 
 COLUMNS = ("head", "relation", "tail")
 _REMEDY = "Correct the line, or allow bad lines to be skipped (skip_bad, --skip-bad)."
@@ -283,8 +283,7 @@ def write(graph: KnowledgeGraph, path: str | Path, *, columns: Sequence[str] = C
     """
     places = _places(columns)
     rows = _ordered(graph.names(), places, len(columns))
-    with written(path) as file:
-        _write_rows(file, path, chain([columns] if header else [], rows))
+    write_rows(chain([columns] if header else [], rows), path)
 
 
 def write_labels(graph: KnowledgeGraph, path: str | Path) -> None:
@@ -300,6 +299,11 @@ def write_labels(graph: KnowledgeGraph, path: str | Path) -> None:
         for label in table.each():
             kind = "label" if label.preferred else "alias"
             rows.setdefault((names[label.owner], label.language, label.text, kind))
+    write_rows(rows, path)
+
+
+def write_rows(rows: Iterable[Sequence[str]], path: str | Path) -> None:
+    """Writes rows of fields; CSV if the name ends in .csv (perhaps compressed). Errors as `write`."""
     with written(path) as file:
         _write_rows(file, path, rows)
 

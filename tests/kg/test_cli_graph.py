@@ -10,6 +10,7 @@ import pytest
 
 from kelm.cli import run
 from kg.graph import KnowledgeGraph
+from tests.kg.facts import facts as said
 
 TRIPLES = [(f"city{number}", "in", f"land{number % 5}") for number in range(30)]
 TRIPLES += [(f"land{number}", "borders", f"land{(number + 1) % 5}") for number in range(5)]
@@ -218,6 +219,21 @@ def test_an_exported_graph_is_read_back_as_it_was(
         for graph in (first, again)
     ]
     assert told[0] == told[1] != []
+
+
+def test_a_table_is_exported_with_its_names_beside_it(folder: Path, tmp_path: Path) -> None:
+    facts, names = str(tmp_path / "facts.tsv"), str(tmp_path / "names.tsv.gz")
+    assert run(["graph", "export", str(folder), "--to", facts, "--labels", names]) == 0
+    assert run(["graph", "build", facts, "--labels", names, "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    assert said(KnowledgeGraph.open(tmp_path / "again")) == said(KnowledgeGraph.open(folder))
+
+
+def test_spo_is_exported_in_the_words_of_a_language(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "graph.spo"
+    assert run(["graph", "export", str(folder), "--to", str(path), "--language", "en"]) == 0
+    assert "Oxford\tlies in\tland1\n" in path.read_text()
+    assert run(["graph", "export", str(folder), "--to", str(path)]) == 0
+    assert "city1\tin\tland1\n" in path.read_text()
 
 
 def test_an_export_to_an_unknown_format_is_told_with_the_closest(

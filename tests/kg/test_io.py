@@ -117,6 +117,33 @@ def test_labels_are_written_and_read_again(tmp_path: Path) -> None:
     assert facts(bare.build())["labels"] == facts(builder.build())["labels"]
 
 
+@settings(deadline=None, max_examples=25)
+@given(
+    TRIPLES,
+    some.lists(
+        some.tuples(some.integers(0), some.sampled_from(["", "en", "zh-hans"]), NAMES, some.booleans()), min_size=1
+    ),
+)
+def test_triples_and_names_of_any_graph_are_written_and_read_again(
+    tmp_path_factory: pytest.TempPathFactory,
+    triples: list[tuple[str, str, str]],
+    names: list[tuple[int, str, str, bool]],
+) -> None:
+    builder = GraphBuilder()
+    for triple in triples:
+        builder.triple(*triple)
+    for number, language, text, preferred in names:
+        builder.label_any(triples[number % len(triples)][number % 3], language, text, preferred=preferred)
+    graph = builder.build()
+    folder = tmp_path_factory.mktemp("tables")
+    tsv.write(graph, folder / "facts.tsv")
+    tsv.write_labels(graph, folder / "names.tsv")
+    again = GraphBuilder()
+    tsv.feed(again, folder / "facts.tsv")
+    tsv.feed_labels(again, folder / "names.tsv")
+    assert facts(again.build()) == facts(graph)
+
+
 def test_the_first_label_of_three_columns_is_preferred(tmp_path: Path) -> None:
     path = tmp_path / "labels.tsv"
     path.write_text("a\ten\tname\na\ten\tother\nunknown\ten\tx\n")

@@ -220,6 +220,9 @@ def test_what_is_written_is_read_again(tmp_path: Path, name: str) -> None:
 WORDS = some.text(some.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5).filter(str.strip)
 
 
+QUALIFIERS = [("", ""), ("en", ""), ("zh-hans", ""), ("", "http://www.w3.org/2001/XMLSchema#gYear"), ("", "my unit")]
+
+
 @some.composite
 def graphs(draw: some.DrawFn) -> KnowledgeGraph:
     """Graphs of odd names: no IRIs, other scripts, names that look like our own IRIs."""
@@ -243,18 +246,23 @@ def graphs(draw: some.DrawFn) -> KnowledgeGraph:
         )
     ):
         builder.label(name, language, text, preferred=preferred)
-    for name, text in draw(some.lists(some.tuples(some.sampled_from(names), TEXTS))):
-        builder.attribute(name, "note", text, language="en")
+    for name, text, (language, datatype) in draw(
+        some.lists(some.tuples(some.sampled_from(names), TEXTS, some.sampled_from(QUALIFIERS)))
+    ):
+        builder.attribute(name, "note", text, language=language, datatype=datatype)
     builder.relation_label(relations[0], "en", "relation")
     builder.triple(names[0], relations[0], names[-1])
     builder.type(names[0], "kind of thing")
     return builder.build()
 
 
-@given(graphs())
+@pytest.mark.parametrize("ending", ["nt", "ttl", "nq", "trig", "rdf", "jsonld"])
+@given(graph=graphs())
 @settings(deadline=None, max_examples=60)
-def test_odd_names_survive_ntriples(tmp_path_factory: pytest.TempPathFactory, graph: KnowledgeGraph) -> None:
-    path = tmp_path_factory.getbasetemp() / "odd.nt"
+def test_odd_names_labels_and_literals_survive_every_syntax(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, graph: KnowledgeGraph
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"odd.{ending}"
     rdf.write(graph, path)
     assert facts(rdf.read(path)) == facts(graph)
 
