@@ -1,6 +1,7 @@
 """Build, look at, embed, evaluate and link with a knowledge graph.
 
 kelm graph build facts.nt.gz labels.ttl --out graph      kelm graph info graph
+kelm graph show graph Berlin                             kelm graph export graph --to graph.ttl
 kelm graph embed graph --out vectors                     kelm graph evaluate vectors graph --test test.tsv
 kelm graph link graph text.txt                           kelm graph export graph --to graph.ttl
 """
@@ -121,6 +122,30 @@ def info(
         print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
     show_statistics(found, relations=relations)
+
+
+@graph.command()
+def show(
+    source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
+    entity: Annotated[str, typer.Argument(help="The entity's name, or a label or an alias of it in any language.")],
+    language: Annotated[str, typer.Option(help="The language of the labels shown, where there are any.")] = "en",
+    neighbors: Annotated[int, typer.Option(min=0, help="How many neighbors to list of each relation.")] = 5,
+    relations: Annotated[int, typer.Option(min=0, help="How many relations to list in each direction.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a graph says of an entity: names, types, literals, neighbors by relation.
+
+    Example: kelm graph show graph Berlin --neighbors 3
+    """
+    from kg.entity import describe, found
+    from kg.terminal import show_entity
+
+    opened = _open(source)
+    description = describe(opened, found(opened, entity), language=language, neighbors=neighbors)
+    if as_json:
+        print(json.dumps(description.as_json(), ensure_ascii=False, indent=1))
+        return
+    show_entity(description, relations=relations)
 
 
 @graph.command()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,14 +18,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.tree import Tree
 
+from kg.entity import Description, Named, Neighbors
+from kg.labels import DESCRIPTION
 from kg.report import Report
 from kg.statistics import Statistics
 
 if TYPE_CHECKING:
     from kg.embeddings.progress import Progress as Epoch
 
-__all__ = ["epochs", "reading", "show_ranking", "show_reports", "show_statistics"]
+__all__ = ["epochs", "reading", "show_entity", "show_ranking", "show_reports", "show_statistics"]
 
 
 @contextmanager
@@ -83,6 +87,37 @@ def show_ranking(found: Mapping[str, Any]) -> None:
     for side in ("both", "head", "tail"):
         table.add_row(side, *(f"{value:.4g}" for value in found[side].values()))
     Console().print(table)
+
+
+def show_entity(found: Description, *, relations: int) -> None:
+    """Prints an entity as a tree: names, types, literals, and up to `relations` relations in each direction."""
+    tree = Tree(f"[bold]{_named(found.entity)}[/bold]")
+    for language, names in found.names.items():
+        tree.add(f"[dim]{escape(language or 'no language')}[/dim]  {escape(', '.join(names))}")
+    for kind in found.types:
+        tree.add(f"[dim]type[/dim]  {_named(kind)}")
+    for property, text, language, datatype in sorted(found.attributes, key=lambda one: one.property != DESCRIPTION):
+        qualifier = escape(" ".join(filter(None, (language and f"@{language}", datatype))))
+        tree.add(f"[dim]{escape(property)}[/dim]  {escape(text)}" + (f" [dim]{qualifier}[/dim]" if qualifier else ""))
+    for arrow, neighbors in (("→", found.leaving), ("←", found.reaching)):
+        _add_neighbors(tree, arrow, neighbors[:relations])
+        if more := neighbors[relations:]:
+            count = sum(one.count for one in more)
+            tree.add(f"[dim]{arrow} {len(more):,} more relations, {count:,} triples[/dim]")
+    Console(soft_wrap=True, highlight=False).print(tree)
+
+
+def _add_neighbors(tree: Tree, arrow: str, neighbors: Sequence[Neighbors]) -> None:
+    for one in neighbors:
+        branch = tree.add(f"{arrow} {_named(one.relation)} [dim]({one.count:,})[/dim]")
+        for end in one.shown:
+            branch.add(_named(end))
+        if (rest := one.count - len(one.shown)) > 0:
+            branch.add(f"[dim]{rest:,} more[/dim]")
+
+
+def _named(one: Named) -> str:
+    return escape(one.name) if one.label in ("", one.name) else f"{escape(one.name)} [green]{escape(one.label)}[/green]"
 
 
 def show_statistics(found: Statistics, *, relations: int) -> None:

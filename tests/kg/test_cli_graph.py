@@ -129,6 +129,41 @@ def test_info_shows_counts_relations_and_coverage(folder: Path, capsys: pytest.C
     assert facts["fingerprint"] == KnowledgeGraph.open(folder).fingerprint()
 
 
+def test_show_prints_an_entity_as_a_tree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["graph", "show", str(folder), "City of Oxford"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines() == [
+        "city1 Oxford",
+        "├── de  Oxenfurt",
+        "├── en  Oxford, City of Oxford",
+        "└── → in lies in (1)",
+        "    └── land1",
+    ]
+    assert run(["graph", "show", str(folder), "land1", "--neighbors", "2", "--relations", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines() == [
+        "land1",
+        "├── → borders (1)",
+        "│   └── land2",
+        "├── ← in lies in (6)",
+        "│   ├── city1 Oxford",
+        "│   ├── city6",
+        "│   └── 4 more",
+        "└── ← 1 more relations, 1 triples",
+    ]
+    assert run(["graph", "show", str(folder), "city1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["names"] == {"de": ["Oxenfurt"], "en": ["Oxford", "City of Oxford"]}
+    assert facts["leaving"] == [
+        {
+            "relation": {"name": "in", "label": "lies in"},
+            "count": 1,
+            "shown": [{"name": "land1", "label": ""}],
+        }
+    ]
+
+
 def test_vectors_are_learned_and_judged(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     out = tmp_path / "vectors"
@@ -253,7 +288,7 @@ def test_embedding_shows_its_progress_from_before_the_first_epoch_on(
     assert "validation MRR" in shown
 
 
-@pytest.mark.parametrize("command", ["build", "info", "embed", "evaluate", "link"])
+@pytest.mark.parametrize("command", ["build", "info", "show", "export", "embed", "evaluate", "link"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["graph", command, "--help"]) == 0
     shown = capsys.readouterr().out
