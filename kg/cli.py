@@ -107,21 +107,32 @@ def info(
     relations: Annotated[int, typer.Option(min=0, help="How many of the most frequent relations to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show counts, degrees, relations, label coverage by language, and repetitions.
+    """Show counts, degrees, relations, components, label coverage by language, and repetitions.
+
+    Of a folder with train, valid and test files also what train tells of the held-out triples: reverse, symmetric and
+    duplicate relations that give them away.
 
     Example: kelm graph info graph --relations 5
     """
+    from kg.io import splits
+    from kg.leakage import leakage
     from kg.statistics import statistics
-    from kg.terminal import show_statistics
+    from kg.terminal import show_leakage, show_statistics
 
     opened = _open(source)
     found = statistics(opened)
+    parts = splits.read(source) if splits.holds(source) else None
+    held_out = {} if parts is None else {"valid": parts.valid, "test": parts.test}
+    leaks = {name: leakage(parts.train, part) for name, part in held_out.items() if parts and part is not None}
     if as_json:
         reports = [report.as_json() for report in opened.reports]
         facts = {**found.as_json(), "fingerprint": opened.fingerprint(), "reports": reports}
+        facts["leakage"] = {name: leak.as_json() for name, leak in leaks.items()}
         print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
     show_statistics(found, relations=relations)
+    for name, leak in leaks.items():
+        show_leakage(name, leak, pairs=relations)
 
 
 @graph.command()

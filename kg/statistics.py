@@ -67,6 +67,7 @@ class Statistics:
 
     Attributes:
         lonely: entities in no triple.
+        components: weakly connected components, each lonely entity one of them; `largest` the entities of the largest.
         typed: entities with a type; `types` the number of types.
         loops: triples whose head is their tail.
         mirrored: triples whose reverse, by the same relation, is there as well.
@@ -81,6 +82,8 @@ class Statistics:
     entities: int
     relations: int
     lonely: int
+    components: int
+    largest: int
     typed: int
     types: int
     attributes: int
@@ -114,12 +117,15 @@ def statistics(graph: KnowledgeGraph) -> Statistics:
     both = row_keys(*(np.concatenate(ends) for ends in ((heads, tails), (relations, relations), (tails, heads))))
     loops = heads == tails
     pairs, times = np.unique(row_keys(heads, tails), return_counts=True)
+    components = _components(graph)
     read = sum(report.triples for report in graph.reports)
     return Statistics(
         triples=len(graph),
         entities=graph.entity_count,
         relations=graph.relation_count,
         lonely=int(((leaving + reaching) == 0).sum()),
+        components=len(components),
+        largest=int(components.max(initial=0)),
         typed=int((np.diff(graph.types.offsets) > 0).sum()),
         types=len(graph.types.names),
         attributes=len(graph.attributes),
@@ -134,6 +140,18 @@ def statistics(graph: KnowledgeGraph) -> Statistics:
         relation_counts=_relation_counts(graph),
         coverage=_coverage(graph),
     )
+
+
+def _components(graph: KnowledgeGraph) -> Int[np.ndarray, "component"]:
+    """Returns the number of entities of each weakly connected component."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ones, shape = np.ones(len(graph), np.int8), (graph.entity_count, graph.entity_count)
+    if not graph.entity_count:
+        return np.zeros(0, np.int64)
+    _, component = connected_components(coo_array((ones, (graph.heads, graph.tails)), shape=shape), directed=False)
+    return np.bincount(component)
 
 
 def _relation_counts(graph: KnowledgeGraph) -> tuple[RelationCount, ...]:

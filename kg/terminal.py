@@ -22,13 +22,14 @@ from rich.tree import Tree
 
 from kg.entity import Description, Named, Neighbors
 from kg.labels import DESCRIPTION
+from kg.leakage import Leakage
 from kg.report import Report
 from kg.statistics import Statistics
 
 if TYPE_CHECKING:
     from kg.embeddings.progress import Progress as Epoch
 
-__all__ = ["epochs", "reading", "show_entity", "show_ranking", "show_reports", "show_statistics"]
+__all__ = ["epochs", "reading", "show_entity", "show_leakage", "show_ranking", "show_reports", "show_statistics"]
 
 
 @contextmanager
@@ -128,6 +129,36 @@ def show_statistics(found: Statistics, *, relations: int) -> None:
             console.print(table)
 
 
+def show_leakage(part: str, found: Leakage, *, pairs: int) -> None:
+    """Prints what train tells of the triples of a held-out part, and up to `pairs` pairs of relations that do."""
+    console = Console()
+    table = Table("", show_header=False, title=f"{part}: known from train", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("", justify="right")
+    rows = {
+        "triples": found.triples,
+        "with an unknown entity or relation": found.unknown,
+        "in train as they are": found.repeated,
+        "joined in train the other way round": found.reversed,
+        "joined in train by another relation": found.joined,
+        "given away by suspicious relations": found.given_away,
+    }
+    for name, count in rows.items():
+        table.add_row(name, f"{count:,}", f"{100 * count / max(found.triples, 1):.1f} %")
+    console.print(table)
+    if not found.pairs[:pairs]:
+        return
+    title = f"suspicious relations ({min(pairs, len(found.pairs))} of {len(found.pairs)})"
+    table = Table("kind", "relation", "other", title=title, title_justify="left")
+    for column in ("pairs shared", "share", "of the other", f"given away in {part}"):
+        table.add_column(column, justify="right")
+    for one in found.pairs[:pairs]:
+        shares = (f"{100 * share:.0f} %" for share in (one.share, one.other_share))
+        other = "" if one.kind == "symmetric" else one.other
+        table.add_row(one.kind, one.relation, other, f"{one.shared:,}", *shares, f"{one.given_away:,}")
+    console.print(table)
+
+
 def _sizes(found: Statistics) -> Table:
     table = Table("", show_header=False, title="size", title_justify="left")
     table.add_column("", justify="right")
@@ -135,6 +166,8 @@ def _sizes(found: Statistics) -> Table:
         "triples": found.triples,
         "entities": found.entities,
         "in no triple": found.lonely,
+        "connected components": found.components,
+        "in the largest component": found.largest,
         "with a type": found.typed,
         "relations": found.relations,
         "types": found.types,

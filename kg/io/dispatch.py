@@ -1,8 +1,8 @@
 """One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
 
 .tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json .xml   each also .gz .bz2 .xz .zst
-folders: a saved graph, X-FACTR, CoDEx, WordNet          objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph
-"pykeen:nations"                                         a data set of PyKEEN's
+folders: a saved graph, X-FACTR, CoDEx, WordNet, train.txt with valid.txt and test.txt
+objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph       "pykeen:nations": a data set of PyKEEN's
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, conceptnet, lmf, networkx, pykeen, rdf, rdflib, spo, tsv, wikidata, wordnet, xfactr
+from kg.io import codex, conceptnet, lmf, networkx, pykeen, rdf, rdflib, splits, spo, tsv, wikidata, wordnet, xfactr
 from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
@@ -119,9 +119,12 @@ def _feed_folder(builder: GraphBuilder, folder: Path, skip_bad: int, progress: P
             builder.graph(codex.read(folder, size).graph)
     elif wordnet.holds(folder):
         wordnet.feed(builder, folder, skip_bad=skip_bad, progress=progress)
+    elif parts := splits.files(folder):
+        for path in parts.values():
+            tsv.feed(builder, path, skip_bad=skip_bad, progress=progress)
     else:
         raise FormatError(
-            "this folder is no saved graph, no X-FACTR, no CoDEx and no WordNet",
+            "this folder is no saved graph, no X-FACTR, no CoDEx and no WordNet, and has no train.txt",
             path=folder,
             remedy=f"Name a file in it ({', '.join(FORMATS)}), or another folder.",
         )

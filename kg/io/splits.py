@@ -15,9 +15,9 @@ from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io import codex, pykeen, tsv
 from kg.io.source import beside
 
-__all__ = ["Splits", "read"]
+__all__ = ["Splits", "files", "holds", "read"]
 
-_ENDINGS = ("txt", "tsv")
+_PARTS, _ENDINGS = ("train", "valid", "test"), ("txt", "tsv")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +32,14 @@ class Splits:
     train: KnowledgeGraph
     valid: KnowledgeGraph | None
     test: KnowledgeGraph | None
+
+
+def holds(source: str | Path) -> bool:
+    """Whether `read` finds parts in `source`: a folder of one benchmark, or a data set of PyKEEN's."""
+    if str(source).startswith(pykeen.PREFIX):
+        return True
+    there = files(source)
+    return len(codex.sizes(source)) == 1 or ("train" in there and len(there) > 1)
 
 
 def read(source: str | Path) -> Splits | None:
@@ -55,17 +63,17 @@ def read(source: str | Path) -> Splits | None:
     if sizes:
         inner = folder / f"codex-{sizes[0]}"
         folder = inner if inner.is_dir() else folder / "triples" / inner.name
-    parts = {name: _part(folder, name) for name in ("train", "valid", "test")}
-    train = parts["train"]
-    if train is None or parts["valid"] is parts["test"] is None:
+    parts: dict[str, KnowledgeGraph] = {}
+    for name, path in files(folder).items():
+        builder = GraphBuilder()
+        tsv.feed(builder, path)
+        parts[name] = builder.build()
+    if "train" not in parts or len(parts) == 1:
         return None
-    return Splits(train, parts["valid"], parts["test"])
+    return Splits(parts["train"], parts.get("valid"), parts.get("test"))
 
 
-def _part(folder: Path, name: str) -> KnowledgeGraph | None:
-    paths = [path for ending in _ENDINGS if (path := beside(folder, f"{name}.{ending}"))]
-    if not paths:
-        return None
-    builder = GraphBuilder()
-    tsv.feed(builder, paths[0])
-    return builder.build()
+def files(folder: str | Path) -> dict[str, Path]:
+    """Returns those of the files train, valid and test that a folder has, compressed or not, by their names."""
+    named = ((name, beside(folder, f"{name}.{ending}")) for name in _PARTS for ending in reversed(_ENDINGS))
+    return {name: path for name, path in named if path is not None}

@@ -129,6 +129,23 @@ def test_info_shows_counts_relations_and_coverage(folder: Path, capsys: pytest.C
     assert facts["fingerprint"] == KnowledgeGraph.open(folder).fingerprint()
 
 
+def test_info_of_a_folder_with_parts_tells_what_train_gives_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").write_text("a\tmet\tb\nb\tmet\ta\nc\tmet\td\nd\tmet\tc\ne\tmet\tf\ne\tin\tg\n")
+    (tmp_path / "test.txt").write_text("f\tmet\te\ng\tin\tx\n")
+    assert run(["graph", "info", str(tmp_path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "test: known from train" in shown
+    assert "given away by suspicious relations │ 1 │ 50.0 %" in shown
+    assert "symmetric │ met │ │ 4 │ 80 % │ 80 % │ 1" in shown
+    assert run(["graph", "info", str(tmp_path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["triples"], facts["components"], facts["largest"]) == (8, 3, 4)
+    assert list(facts["leakage"]) == ["test"]
+    assert facts["leakage"]["test"]["pairs"][0]["relation"] == "met"
+
+
 def test_show_prints_an_entity_as_a_tree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["graph", "show", str(folder), "City of Oxford"]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import networkx
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -61,3 +62,16 @@ def test_names_are_counted_by_language() -> None:
 def test_an_empty_graph_has_statistics() -> None:
     found = statistics(GraphBuilder().build())
     assert (found.triples, found.entities, found.degree.mean, found.coverage) == (0, 0, 0.0, ())
+
+
+@given(some.lists(some.tuples(*map(some.sampled_from, ("abcdefghi", "pq", "abcdefghi")))))
+@settings(deadline=None, max_examples=50)
+def test_components_are_those_of_networkx(triples: list[tuple[str, str, str]]) -> None:
+    builder = GraphBuilder()
+    builder.entity("lonely")
+    for triple in triples:
+        builder.triple(*triple)
+    graph = builder.build()
+    expected = [len(component) for component in networkx.weakly_connected_components(to_networkx(graph))]
+    found = statistics(graph)
+    assert (found.components, found.largest) == (len(expected), max(expected))
