@@ -4,8 +4,7 @@
     <          > <          > "        \n   a line whose special characters form one of four patterns is read from them
 
 Every other line (escapes, blank nodes, comments, unusual spacing, errors) goes to pyoxigraph, so that what is accepted
-is what the W3C grammar accepts. Strings are numbered by a hash table in C++ (pyarrow), each distinct one is decoded,
-checked and named once.
+is what the W3C grammar accepts. Each distinct string is decoded, checked and named once (`kg.io.columns`).
 
 Source: https://www.w3.org/TR/n-triples/
 """
@@ -13,7 +12,6 @@ Source: https://www.w3.org/TR/n-triples/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +22,7 @@ from kelm.errors import FormatError
 from kg.collector import WHATEVER, Collector, Pool, Rows
 from kg.graph import GraphBuilder, Report
 from kg.io import oxigraph, terms
+from kg.io.columns import numbers
 from kg.io.journal import Journal, Progress
 from kg.io.source import chunks, decoded
 from kg.labels import language_code
@@ -163,10 +162,10 @@ class _Reading:
         spans = _spans(shape)
         names = np.zeros((len(spans.lines), 3), np.int32)
         named = np.stack((*(np.ones_like(spans.literal),) * 2, ~spans.literal), axis=1)
-        names[named] = _numbers(chunk, spans.starts[:, :3][named], spans.stops[:, :3][named], self._name)
+        names[named] = numbers(chunk, spans.starts[:, :3][named], spans.stops[:, :3][named], self._name)
         qualifier = np.zeros(len(spans.lines), np.int32)
         places = spans.starts[spans.literal, 3], spans.stops[spans.literal, 3]
-        qualifier[spans.literal] = _numbers(chunk, *places, self._qualifier)
+        qualifier[spans.literal] = numbers(chunk, *places, self._qualifier)
         readable = (names >= 0).all(axis=1) & (qualifier >= 0)
         spans = _Spans(*(column[readable] for column in spans))
         quick = self._rows(chunk, spans, names[readable], qualifier[readable])
@@ -226,8 +225,8 @@ class _Reading:
         attribute = spans.literal & ~label
         unwanted = label & (language == _UNWANTED)
         label &= ~unwanted
-        texts = _numbers(chunk, spans.starts[label, 2], spans.stops[label, 2], self._text)
-        values = _numbers(chunk, spans.starts[attribute, 2], spans.stops[attribute, 2], self.builder.values.numbers)
+        texts = numbers(chunk, spans.starts[label, 2], spans.stops[label, 2], self._text)
+        values = numbers(chunk, spans.starts[attribute, 2], spans.stops[attribute, 2], self.builder.values.numbers)
         self.journal.drop("label in an unwanted language", int(unwanted.sum()))
         self.journal.drop("blank label", int((texts < 0).sum()))
         visible = np.flatnonzero(label)[texts >= 0]
@@ -294,25 +293,3 @@ _TABLES = ("triples", "types", "labels", "attributes")
 
 def _tables(collector: Collector) -> tuple[Rows, ...]:
     return collector.triple_rows, collector.type_rows, collector.label_rows, collector.attribute_rows
-
-
-def _numbers(
-    chunk: bytes,
-    starts: Int64[np.ndarray, "span"],
-    stops: Int64[np.ndarray, "span"],
-    number: Callable[[list[str]], list[int]],
-) -> Int32[np.ndarray, "span"]:
-    """Returns for each string between `starts` and `stops` its number, which `number` gives to the distinct ones.
-
-    Spans come in order and do not overlap: then strings and the gaps between them make one Arrow column.
-    """
-    import pyarrow
-
-    count = len(starts)
-    if not count:
-        return np.zeros(0, np.int32)
-    offsets = np.stack((starts, stops), axis=1).reshape(-1).astype(np.int32)
-    column = pyarrow.StringArray.from_buffers(2 * count - 1, pyarrow.py_buffer(offsets), pyarrow.py_buffer(chunk))
-    coded = column.take(pyarrow.array(np.arange(0, 2 * count - 1, 2))).dictionary_encode()
-    table = np.array(number(coded.dictionary.to_pylist()), np.int32)
-    return np.asarray(table[coded.indices.to_numpy()])

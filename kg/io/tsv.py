@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,7 @@ from jaxtyping import Int32
 
 from kelm.errors import FormatError, UnknownName, closest
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
+from kg.io.columns import add_tables
 from kg.io.journal import Journal, Progress
 from kg.io.source import lines, suffix, written
 
@@ -65,8 +67,11 @@ def feed(
         FormatError: names file, line, field and remedy.
     """
     journal = Journal(path, "tsv", skip_bad=skip_bad, progress=progress)
-    for number, triple in triples(path, journal, columns=columns, header=header):
-        add(builder, journal, number, triple)
+    if suffix(path) == ".csv":
+        for number, triple in triples(path, journal, columns=columns, header=header):
+            add(builder, journal, number, triple)
+    else:
+        _feed_tabs(builder, journal, columns, header)
     report = journal.report()
     builder.reports.append(report)
     return report
@@ -120,31 +125,66 @@ def add(builder: GraphBuilder, journal: Journal, number: int, triple: tuple[str,
     return True
 
 
+def _feed_tabs(builder: GraphBuilder, journal: Journal, columns: Sequence[str], header: bool) -> None:
+    layout, after = _layout(columns), 0
+    if header or layout is None:
+        first = Journal(journal.source, journal.kind, skip_bad=journal.skip_bad)
+        after, layout = _headed(_rows(journal.source, first), columns, journal.source)
+    for number, fields in add_tables(builder, journal, places=layout.places, width=layout.width, after=after):
+        if len(fields) == layout.width:  # a blank name
+            add(builder, journal, number, layout.triple(fields))
+        else:
+            _refuse(journal, number, fields, layout)
+
+
 def triples(
     path: str | Path, journal: Journal, *, columns: Sequence[str] = COLUMNS, header: bool = False
 ) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Yields line number and triple of each line with the right number of columns; `journal` takes the others."""
-    chosen = _chosen(columns)
-    header = header or bool(chosen)
-    rows, width = _rows(path, journal), len(columns)
-    if not header:
-        places = _places(columns)
-    else:
-        line, first = next(rows, (0, []))
-        places, width = _header_places(first, chosen, path, line) if first else (0, 1, 2), len(first)
-    head, relation, tail = places
+    layout, rows = _layout(columns), _rows(path, journal)
+    if header or layout is None:
+        _, layout = _headed(rows, columns, path)
     for number, fields in rows:
-        if len(fields) == width:
-            yield number, (fields[head], fields[relation], fields[tail])
-        elif fields[0].startswith("#"):
-            journal.drop("comment")
+        if len(fields) == layout.width:
+            yield number, layout.triple(fields)
         else:
-            expected = f"{width} columns ({', '.join(columns)})" if not header else f"{width} columns"
-            journal.bad(
-                FormatError(f"expected {expected}, found {len(fields)}", remedy=_REMEDY),
-                line=number,
-                reason="wrong column count",
-            )
+            _refuse(journal, number, fields, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where head, relation and tail stand among `width` columns, and what an error says of these."""
+
+    places: tuple[int, int, int]
+    width: int
+    told: str
+
+    def triple(self, fields: Sequence[str]) -> tuple[str, str, str]:
+        head, relation, tail = self.places
+        return fields[head], fields[relation], fields[tail]
+
+
+def _layout(columns: Sequence[str]) -> _Layout | None:
+    """Returns the layout of columns in a given order; None if they go by their names in the header."""
+    if _chosen(columns):
+        return None
+    return _Layout(_places(columns), len(columns), f"{len(columns)} columns ({', '.join(columns)})")
+
+
+def _headed(rows: Iterator[tuple[int, list[str]]], columns: Sequence[str], path: str | Path) -> tuple[int, _Layout]:
+    """Returns the number of the header's line, which is the next of `rows`, and the layout that it gives."""
+    line, fields = next(rows, (0, []))
+    places = _header_places(fields, _chosen(columns), path, line) if fields else (0, 1, 2)
+    return line, _Layout(places, len(fields) or len(COLUMNS), f"{len(fields)} columns")
+
+
+def _refuse(journal: Journal, number: int, fields: Sequence[str], layout: _Layout) -> None:
+    """Counts a line with another number of columns: a comment, or a bad line."""
+    if fields[0].startswith("#"):
+        journal.drop("comment")
+        return
+    error = FormatError(f"expected {layout.told}, found {len(fields)}", remedy=_REMEDY)
+    journal.bad(error, line=number, reason="wrong column count")
 
 
 def _rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]:

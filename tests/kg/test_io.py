@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import kg.io
+import kg.io.columns
 from kelm.errors import CheckpointError, FormatError, InputError, KelmError, UnknownName
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, splits, spo, tsv, xfactr
+from kg.io import codex, source, splits, spo, tsv, xfactr
+from kg.io.journal import Journal
 from kg.io.networkx import from_networkx, to_networkx
 from kg.io.pykeen import from_pykeen, to_pykeen
 from kg.io.rdflib import to_rdflib
@@ -73,6 +75,43 @@ def test_columns_may_go_by_their_names_in_the_header(tmp_path: Path) -> None:
         tsv.read(path, columns=("head=subject", "relation", "tail=object"))
     with pytest.raises(FormatError, match="a column each for head, relation and tail"):
         tsv.read(path, columns=("head=subject", "relation=subject", "tail=object"))
+
+
+PIECES = some.sampled_from(
+    [b"a", b"b", b" ", b"\t", b"\t", b"\t", b"\n", b"\n", b"\r", b"#", "é".encode(), "\u2003".encode(), b"\xff", b'"']
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    some.lists(PIECES, min_size=1, max_size=40).map(b"".join),
+    some.sampled_from([("head", "relation", "tail"), ("tail", "-", "head", "relation"), ("relation", "tail", "head")]),
+    some.sampled_from([1, 3, 1 << 24]),
+)
+def test_whole_chunks_are_read_as_line_by_line(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, columns: tuple[str, ...], size: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "chunks.tsv"
+    path.write_bytes(content)
+    slow = GraphBuilder()
+    journal = Journal(path, "tsv", skip_bad=100)
+    for number, triple in tsv.triples(path, journal, columns=columns):
+        tsv.add(slow, journal, number, triple)
+    fast = GraphBuilder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kg.io.columns, "chunks", lambda path, journal: source.chunks(path, journal, size=size))
+        report = tsv.feed(fast, path, columns=columns, skip_bad=100)
+    assert report.as_json() | {"bad": set(report.bad)} == journal.report().as_json() | {
+        "bad": set(journal.report().bad)
+    }
+    assert list(fast.build().names()) == list(slow.build().names())
+
+
+def test_the_first_bad_line_is_the_one_refused(tmp_path: Path) -> None:
+    path = tmp_path / "triples.tsv"
+    path.write_text("a\tp\tb\n\n \tp\tb\na\tb\n")
+    with pytest.raises(FormatError, match=r"triples\.tsv, line 3, field head: expected a name"):
+        tsv.read(path)
 
 
 @pytest.mark.parametrize("columns", [("head", "tail"), ("head", "head", "tail"), ("head", "relation", "object")])
@@ -411,8 +450,8 @@ def test_every_kind_of_source_is_read_by_one_function(tmp_path: Path) -> None:
     graph = berlin()
     graph.save(tmp_path / "saved")
     assert kg.io.read(tmp_path / "saved", graph) == graph
-    for source in (to_networkx(graph), to_pykeen(graph), graph):
-        assert set(kg.io.read(source).names()) == set(graph.names())
+    for other in (to_networkx(graph), to_pykeen(graph), graph):
+        assert set(kg.io.read(other).names()) == set(graph.names())
     assert len(kg.io.read(to_rdflib(graph))) == len(graph)
 
 
