@@ -154,7 +154,7 @@ class _Reading:
         """Adds the statements of `chunk`, whose first line has the number `first`."""
         try:
             self._read(chunk, first)
-        except UnicodeDecodeError:  # found before anything was added
+        except UnicodeDecodeError:  # found before anything was added or counted
             self._read(decoded(chunk, first, self.journal).encode(), first)
 
     def _read(self, chunk: bytes, first: int) -> None:
@@ -168,10 +168,11 @@ class _Reading:
         qualifier[spans.literal] = numbers(chunk, *places, self._qualifier)
         readable = (names >= 0).all(axis=1) & (qualifier >= 0)
         spans = _Spans(*(column[readable] for column in spans))
-        quick = self._rows(chunk, spans, names[readable], qualifier[readable])
         slow = np.ones(len(shape.last), bool)
         slow[spans.lines] = False
-        self._extend(quick, self._slowly(chunk, np.flatnonzero(slow), shape.places[shape.last], first))
+        texts = _texts(chunk, np.flatnonzero(slow), shape.places[shape.last])
+        quick = self._rows(chunk, spans, names[readable], qualifier[readable])
+        self._extend(quick, self._slowly(texts, first))
 
     def _name(self, iris: list[str]) -> list[int]:
         """Returns the numbers of the IRIs' names; the grammar's own reader decides on those that do not look sound."""
@@ -247,16 +248,8 @@ class _Reading:
             self.journal.counts[name] += len(table.lines)
         return tables
 
-    def _slowly(
-        self, chunk: bytes, rows: Int64[np.ndarray, "line"], ends: Int64[np.ndarray, "line"], first: int
-    ) -> list[_Numbered]:
+    def _slowly(self, texts: dict[int, str], first: int) -> list[_Numbered]:
         """Returns the same for the lines that no pattern matched."""
-        starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[rows]
-        texts = {
-            row: text
-            for row, start, stop in zip(rows.tolist(), starts.tolist(), ends[rows].tolist(), strict=True)
-            if (text := chunk[start:stop].decode().strip(" \t")) and not text.startswith("#")
-        }
         scratch = self.builder.scratch()
         lines: tuple[list[int], ...] = ([], [], [], [])
         for row, said in zip(texts, oxigraph.lines(list(texts.values()), self.journal), strict=True):
@@ -279,6 +272,16 @@ class _Reading:
                 continue
             order = np.argsort(np.concatenate((left.lines, right.lines)), kind="stable")
             table.extend(np.concatenate((left.rows, right.rows))[order])
+
+
+def _texts(chunk: bytes, rows: Int64[np.ndarray, "other"], ends: Int64[np.ndarray, "line"]) -> dict[int, str]:
+    """Returns those of the lines `rows` that are not blank and no comment."""
+    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[rows]
+    return {
+        row: text
+        for row, start, stop in zip(rows.tolist(), starts.tolist(), ends[rows].tolist(), strict=True)
+        if (text := chunk[start:stop].decode().strip(" \t")) and not text.startswith("#")
+    }
 
 
 class _Numbered(NamedTuple):

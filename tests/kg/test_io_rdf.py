@@ -186,6 +186,12 @@ def test_bad_lines_are_skipped_as_far_as_allowed(tmp_path: Path) -> None:
         read(content, tmp_path, skip_bad=2)
 
 
+def test_what_stands_beside_a_line_of_no_utf8_is_counted_once(tmp_path: Path) -> None:
+    graph = read(b'<e:a> <e:p> <e:b> .\n<e:a> <e:p> "x\xff .\n_:b <e:p> "\\t" .\n', tmp_path, skip_bad=1)
+    report = graph.reports[0]
+    assert (report.triples, report.attributes, report.dropped) == (1, 1, {"not UTF-8": 1})
+
+
 def test_blank_nodes_of_two_files_are_different_nodes(tmp_path: Path) -> None:
     builder = GraphBuilder()
     for name, content in (("a.nt", b"_:x <http://e/p> <http://e/o> .\n"), ("b.ttl", b"_:x <http://e/p> [] .\n")):
