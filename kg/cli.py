@@ -51,6 +51,9 @@ def build(
         list[Path] | None,
         typer.Option(help="A table of names to add: name, language, text and perhaps label or alias; may be repeated."),
     ] = None,
+    aliases: Annotated[
+        list[Path] | None, typer.Option(help="The same of further names, none of them preferred; may be repeated.")
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="The files' format, such as .nt, where their names do not tell.")
     ] = None,
@@ -92,8 +95,8 @@ def build(
                 io.feed(builder, source, **how, skip_bad=skip_bad, progress=bar(source))
         else:
             _choose(builder, sources, sparql, syntax=format, skip_bad=skip_bad, progress=bar("query"))
-        for path in labels or ():
-            tsv.feed_labels(builder, path, skip_bad=skip_bad, progress=bar(path))
+        for path, further in (*((path, False) for path in labels or ()), *((path, True) for path in aliases or ())):
+            tsv.feed_labels(builder, path, aliases=further, skip_bad=skip_bad, progress=bar(path))
     built = builder.build()
     built.save(out)
     if not quiet:

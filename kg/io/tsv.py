@@ -270,6 +270,7 @@ def feed_labels(
     path: str | Path,
     *,
     only_known: bool = True,
+    aliases: bool = False,
     skip_bad: int = 0,
     progress: Progress | None = None,
 ) -> Report:
@@ -278,6 +279,7 @@ def feed_labels(
     Without the fourth column the first label of a name and language is preferred and the others are aliases.
 
     Args:
+        aliases: all that have no fourth column are aliases.
         only_known: leave out names that no triple, type or label of the builder has; else they become entities.
 
     Raises:
@@ -302,7 +304,7 @@ def feed_labels(
             journal.bad(FormatError(problem, field="text", remedy=_REMEDY), line=number, reason="duplicate label")
             continue
         seen.add((name, language, text))
-        preferred = fields[3] == "label" if len(fields) == 4 else (name, language) not in named
+        preferred = fields[3] == "label" if len(fields) == 4 else not aliases and (name, language) not in named
         named.add((name, language))
         try:
             builder.label_any(name, language, text, preferred=preferred)

@@ -52,6 +52,16 @@ def test_build_writes_a_graph_and_tells_what_was_read(
     assert graph.labels.languages == ("en",)
 
 
+def test_build_takes_aliases_from_a_table_of_their_own(table: Path, names: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.tsv").write_text("city1\ten\tOxonia\ncity2\ten\tCantabrigia\n")
+    more = ["--labels", str(names), "--aliases", str(tmp_path / "more.tsv")]
+    assert run(["graph", "build", str(table), *more, "--out", str(tmp_path / "graph"), "--quiet"]) == 0
+    graph = KnowledgeGraph.open(tmp_path / "graph")
+    assert graph.aliases(graph.entities.id("city1")) == ["Oxford", "City of Oxford", "Oxonia"]
+    second = graph.entities.id("city2")
+    assert (graph.label(second), graph.aliases(second)) == (None, ["Cantabrigia"])
+
+
 def test_build_joins_sources_of_any_format(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "more.nt").write_text("<urn:kelm:entity:city1> <urn:kelm:relation:in> <http://e/Atlantis> .\n")
     (tmp_path / "last.csv").write_text("object,subject,predicate\nland9,city9,in\n")
