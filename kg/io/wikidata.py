@@ -130,10 +130,10 @@ def _add(builder: GraphBuilder, said: _Said, journal: Journal) -> None:
 def _names(said: _Said, record: Mapping[str, Any], builder: GraphBuilder) -> None:
     for preferred, kind in ((True, "labels"), (False, "aliases")):
         for language, found in _mapping(record.get(kind)).items():
-            texts = [_text(one["value"]) for one in ([found] if preferred else found)]
             if builder.language(language) < 0:
-                said.dropped["label in an unwanted language"] += len(texts)
+                said.dropped["label in an unwanted language"] += 1 if preferred else len(found)
                 continue
+            texts = [_text(one["value"]) for one in ([found] if preferred else found)]
             visible = [text for text in texts if text.strip()]
             said.dropped["blank label"] += len(texts) - len(visible)
             said.labels += [(language, text, preferred) for text in visible]
