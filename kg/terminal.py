@@ -105,7 +105,7 @@ def show_entity(found: Description, *, relations: int) -> None:
         if more := neighbors[relations:]:
             count = sum(one.count for one in more)
             tree.add(f"[dim]{arrow} {len(more):,} more relations, {count:,} triples[/dim]")
-    Console(soft_wrap=True, highlight=False).print(tree)
+    Console(highlight=False).print(tree)
 
 
 def _add_neighbors(tree: Tree, arrow: str, neighbors: Sequence[Neighbors]) -> None:

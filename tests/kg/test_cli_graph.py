@@ -191,6 +191,16 @@ def test_show_prints_an_entity_as_a_tree(folder: Path, capsys: pytest.CaptureFix
     ]
 
 
+def test_show_wraps_a_long_description_and_prints_markup_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = " ".join(f"word{number}" for number in range(60)) + " [bold]end[/bold]"
+    (tmp_path / "a.nt").write_text(f'<http://e/a> <http://e/description> "{text}"@en .\n')
+    assert run(["graph", "show", str(tmp_path / "a.nt"), "http://e/a"]) == 0
+    shown = capsys.readouterr().out.replace("│", "")
+    assert f"http://e/description {text} @en" in " ".join(shown.split())
+
+
 def test_vectors_are_learned_and_judged(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     out = tmp_path / "vectors"
