@@ -25,7 +25,7 @@ from kelm.data.folders import added
 from kelm.errors import CheckpointError, KelmError, TextTooLong
 from kelm.model import hub
 from kelm.model.config import EncoderConfig
-from kelm.model.embeddings import Embeddings
+from kelm.model.embeddings import Embeddings, look_up
 from kelm.model.extension import Extension, Step, Stream
 from kelm.model.heads import VocabularyHead
 from kelm.model.layers import Layer
@@ -96,11 +96,11 @@ class Encoder(PreTrainedModel):
         """
         if batch.tokens.shape[1] > self.config.longest and not torch.compiler.is_compiling():
             self._check_length(batch)
-        vectors = self.embeddings.word_embeddings(batch.tokens)
+        vectors, vocabulary = look_up(self.embeddings.word_embeddings, batch.tokens)
         for extension in self._extensions():
             vectors = extension.embed(vectors, batch)
         hidden = self.embeddings(vectors, batch)
-        stream = Stream(hidden, batch, self.embeddings.word_embeddings.weight, self._mask(batch.visibility))
+        stream = Stream(hidden, batch, vocabulary, self._mask(batch.visibility))
         for index in range(len(self.encoder.layer)):
             if trail:
                 stream = stream.having(trail=(*stream.trail, stream.hidden))

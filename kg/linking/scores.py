@@ -1,142 +1,200 @@
-"""How good is a linker? Mentions found, entities right, and "no entity" where there is none.
+"""What a score of linking counts: which matches, which entities, and how documents are averaged.
 
-    gold    Paris -> Q90    Smith -> (none)    Bonn -> Q586
-    found   Paris -> Q90    Smith -> Q5        Rome -> Q220
+    match   strong   a found mention has the characters and the entity of a gold one
+            weak     it has the entity and at least one character of it
+    scope   graph    mentions of entities of the graph: others are asked of nobody, found or gold
+            all      all mentions; what is outside of the graph, gold or found, is "no entity", which can be right
+    mean    micro    counts are summed over documents, then divided
+            macro    scores of documents are averaged, without those where nothing is to be found and nothing was
 
-    detection   precision 2/3, recall 2/3    same characters, whatever the entity
-    linking     precision 1/3, recall 1/2    same characters and same entity, over mentions of entities
-    accuracy    1/1                          of the mentions of entities whose characters were found
-
-Linking is counted as GERBIL does "in the knowledge base" (Röder et al., 2018), with exact spans.
+A found mention answers one gold mention at most, and the other way round, so that nothing is counted twice. Where gold
+mentions are given, a linker says something of each; in the scope "all" precision, recall and F1 are then the same
+number, the accuracy. The definitions are GERBIL's (Usbeck et al., 2015; Röder et al., 2018), except that GERBIL counts
+an empty document as perfect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from kelm.evaluation.bootstrap import interval, resampled
 from kg.linking.base import Mention
+from kg.linking.linking_sets import LinkingText
 
-__all__ = ["LinkingScores", "score_linking"]
+__all__ = ["Figure", "Match", "Rates", "Scope", "count_links", "judged", "known_candidates", "rates"]
+
+Match = Literal["strong", "weak"]
+Scope = Literal["graph", "all"]
+_Item = tuple[int, int, frozenset[str | None]]  # characters [start, end), and the right answers or the answer
 
 
 @dataclass(frozen=True, slots=True)
-class LinkingScores:
-    """Counts, summed over texts ("micro"), and the rates that follow from them.
+class Figure:
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{_short(self.value)} ({_short(self.low)} to {_short(self.high)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Precision, recall and F1 over the sum of all documents, and averaged over documents.
 
     Attributes:
-        gold, found: mentions; `shared` have the same characters.
-        gold_entities, found_entities: of them, those of an entity; `right` have the same characters and entity.
-        shared_entities: gold mentions of an entity whose characters were found.
-        gold_nil: shared mentions whose gold is no entity; `nil_right`: of them, those found to be none.
-        known, known_right: gold mentions of entities that the linker could know, and those of them that are right.
-        among_candidates: shared mentions of an entity that is among the candidates.
+        right, found, gold: mentions.
+        documents: with anything to find or found.
     """
 
-    gold: int
-    found: int
-    shared: int
-    gold_entities: int
-    found_entities: int
-    shared_entities: int
     right: int
-    among_candidates: int
-    gold_nil: int
-    nil_right: int
-    known: int
-    known_right: int
-
-    @property
-    def detection(self) -> tuple[float, float, float]:
-        """Precision, recall and F1 of finding the characters."""
-        return _rates(self.shared, self.found, self.gold)
-
-    @property
-    def linking(self) -> tuple[float, float, float]:
-        """Precision, recall and F1 of finding characters and entity, over mentions of entities."""
-        return _rates(self.right, self.found_entities, self.gold_entities)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right entities among the found mentions of entities."""
-        return _ratio(self.right, self.shared_entities)
-
-    @property
-    def candidate_recall(self) -> float:
-        """Share of found mentions of entities with the right one among the candidates: the bound of any reranking."""
-        return _ratio(self.among_candidates, self.shared_entities)
-
-    @property
-    def nil_accuracy(self) -> float:
-        """Share of "no entity" among the found mentions that are of none."""
-        return _ratio(self.nil_right, self.gold_nil)
-
-    @property
-    def known_recall(self) -> float:
-        """Recall over the gold mentions of entities that the linker could know."""
-        return _ratio(self.known_right, self.known)
-
-    def as_json(self) -> dict[str, float]:
-        """Returns rates and counts by name."""
-        rates = {
-            f"{of}_{name}": value
-            for of, values in (("detection", self.detection), ("linking", self.linking))
-            for name, value in zip(("precision", "recall", "f1"), values, strict=True)
-        }
-        single = ("accuracy", "candidate_recall", "nil_accuracy", "known_recall")
-        return {**rates, **{name: getattr(self, name) for name in single}, **asdict(self)}
+    found: int
+    gold: int
+    documents: int
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    macro_precision: Figure
+    macro_recall: Figure
+    macro_f1: Figure
 
 
-def score_linking(
-    gold: Sequence[Sequence[Mention]], found: Sequence[Sequence[Mention]], *, known: Container[str] | None = None
-) -> LinkingScores:
-    """Scores found mentions against gold ones, text by text.
+def count_links(
+    gold: Sequence[LinkingText],
+    found: Sequence[Sequence[Mention]],
+    *,
+    match: Match = "strong",
+    scope: Scope = "graph",
+    known: Container[str] | None = None,
+) -> Int64[np.ndarray, "document 3"]:
+    """Returns for each document how many found mentions are right, were found, and were to be found.
 
     Args:
-        gold: at most one mention for the same characters; whatever its candidates, its `entity` counts.
-        known: the entities that the linker has names for; all if None.
+        found: mentions of each document; they do not overlap.
+        known: the entities of the graph; None: all.
 
     Raises:
-        ValueError: different numbers of texts.
-
-    Example:
-        ``score_linking([text.mentions for text in texts], linker.link_all([text.text for text in texts]))``
+        ValueError: different numbers of documents.
     """
     if len(gold) != len(found):
-        raise ValueError(f"expected as many found texts as gold ones ({len(gold)}), got {len(found)}.")
-    places = ({(mention.start, mention.end): mention for mention in mentions} for mentions in found)
-    pairs = [
-        (mention, place.get((mention.start, mention.end)))
-        for mentions, place in zip(gold, places, strict=True)
-        for mention in mentions
+        raise ValueError(f"expected as many found documents as gold ones ({len(gold)}), got {len(found)}.")
+    counts = [_document(text, mentions, match, scope, known) for text, mentions in zip(gold, found, strict=True)]
+    return np.array(counts, dtype=np.int64).reshape(-1, 3)
+
+
+def _document(
+    text: LinkingText, mentions: Sequence[Mention], match: Match, scope: Scope, known: Container[str] | None
+) -> tuple[int, int, int]:
+    wanted = [
+        _item(mention, {candidate.entity for candidate in mention.candidates}, known) for mention in text.mentions
     ]
-    entities = [(mention, other) for mention, other in pairs if mention.entity is not None]
-    shared = [(mention, other) for mention, other in pairs if other is not None]
-    right = [mention for mention, other in entities if other is not None and other.entity == mention.entity]
-    nil = [other for mention, other in shared if mention.entity is None]
-    return LinkingScores(
-        gold=len(pairs),
-        found=sum(map(len, found)),
-        shared=len(shared),
-        gold_entities=len(entities),
-        found_entities=sum(mention.entity is not None for mentions in found for mention in mentions),
-        shared_entities=sum(mention.entity is not None for mention, _ in shared),
-        right=len(right),
-        among_candidates=sum(
-            any(candidate.entity == mention.entity for candidate in other.candidates)
-            for mention, other in shared
-            if mention.entity is not None
-        ),
-        gold_nil=len(nil),
-        nil_right=sum(other.entity is None for other in nil),
-        known=sum(known is None or mention.entity in known for mention, _ in entities),
-        known_right=sum(known is None or mention.entity in known for mention in right),
-    )
+    answers = [_item(mention, {mention.entity or ""}, known) for mention in mentions if _is_asked(mention, text)]
+    if scope == "graph":
+        wanted = [(start, end, entities - {None}) for start, end, entities in wanted if entities != {None}]
+        answers = [answer for answer in answers if answer[2] != {None}]
+    return _matched(wanted, answers, match), len(answers), len(wanted)
 
 
-def _rates(shared: int, found: int, gold: int) -> tuple[float, float, float]:
-    return _ratio(shared, found), _ratio(shared, gold), _ratio(2 * shared, found + gold)
+def _item(mention: Mention, entities: set[str], known: Container[str] | None) -> _Item:
+    """Returns a mention's place and entities, None for those outside of the graph and for "no entity"."""
+    inside = {entity for entity in entities if entity and (known is None or entity in known)}
+    return mention.start, mention.end, frozenset[str | None](inside) or frozenset({None})
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _is_asked(mention: Mention, text: LinkingText) -> bool:
+    """Whether a found mention counts: within what was judged, and not in what is ignored unless it meets a gold one."""
+    first, last = text.judged or (0, len(text.text))
+    if mention.start < first or mention.end > last:
+        return False
+    places = [(gold.start, gold.end) for gold in text.mentions]
+    return _meets(mention, places) or not _meets(mention, text.ignored)
+
+
+def _meets(mention: Mention, places: Sequence[tuple[int, int]]) -> bool:
+    return any(start < mention.end and mention.start < end for start, end in places)
+
+
+def _matched(wanted: Sequence[_Item], answers: Sequence[_Item], match: Match) -> int:
+    """Returns how many answers are right, one for one.
+
+    Each answer in the text's order takes the gold mention of its entity that ends first among those still free: the
+    most pairs there can be, as answers do not overlap (Glover, 1967).
+    """
+    free = sorted(wanted, key=lambda item: item[1])
+    right = 0
+    for start, end, entities in sorted(answers, key=lambda item: item[0]):
+        for place, (first, last, accepted) in enumerate(free):
+            same = (first, last) == (start, end) if match == "strong" else first < end and start < last
+            if same and entities & accepted:
+                del free[place]
+                right += 1
+                break
+    return right
+
+
+def judged(
+    gold: Sequence[LinkingText], found: Sequence[Sequence[Mention]], known: Container[str] | None = None
+) -> tuple[int, list[tuple[float, bool]]]:
+    """Returns how many mentions of the graph's entities there are to find, and of each that was found the
+    probability of its best candidate and whether it is right (strong match)."""
+    wanted = 0
+    answers: list[tuple[float, bool]] = []
+    for text, mentions in zip(gold, found, strict=True):
+        items = [_item(mention, {one.entity for one in mention.candidates}, known) for mention in text.mentions]
+        wanted += sum(entities != {None} for _, _, entities in items)
+        right = {(start, end): entities for start, end, entities in items}
+        for mention in mentions:
+            _, _, entities = _item(mention, {mention.entity or ""}, known)
+            if entities != {None} and _is_asked(mention, text):
+                hit = bool(entities & right.get((mention.start, mention.end), frozenset()))
+                answers.append((mention.candidates[0].probability, hit))
+    return wanted, answers
+
+
+def known_candidates(
+    gold: Sequence[LinkingText], ranked: Sequence[Sequence[Mention]], known: Container[str] | None = None
+) -> float:
+    """Returns the share of gold mentions of the graph's entities that have a right candidate: no ranking does better.
+
+    Args:
+        ranked: the gold mentions of each document, in order, with a linker's candidates.
+    """
+    hits = total = 0
+    for text, mentions in zip(gold, ranked, strict=True):
+        for mention, answer in zip(text.mentions, mentions, strict=True):
+            right = {one.entity for one in mention.candidates if one.entity and (known is None or one.entity in known)}
+            total += bool(right)
+            hits += any(candidate.entity in right for candidate in answer.candidates)
+    return hits / total if total else 0.0
+
+
+def rates(counts: Int64[np.ndarray, "document 3"], random: np.random.Generator, *, draws: int = 1000) -> Rates:
+    """Returns the rates that counts amount to, with percentile bootstrap intervals over documents."""
+    kept = counts[counts[:, 1:].any(1)].astype(np.float64)
+    if not len(kept):
+        nothing = Figure(0.0, 0.0, 0.0)
+        return Rates(0, 0, 0, 0, *[nothing] * 6)
+    values = np.concatenate((kept, _rates(kept), np.ones((len(kept), 1))), axis=1)
+    sums = np.concatenate((values.sum(0, keepdims=True), resampled(values, random, draws)))
+    figures = np.concatenate((_rates(sums[:, :3]), sums[:, 3:6] / sums[:, 6:]), axis=1)
+    right, found, gold = (int(value) for value in sums[0, :3])
+    return Rates(right, found, gold, len(kept), *(Figure(float(one[0]), *interval(one[1:])) for one in figures.T))
+
+
+def _rates(counts: Float64[np.ndarray, "row 3"]) -> Float64[np.ndarray, "row 3"]:
+    """Returns precision, recall and F1 of rows of right, found and gold; 0 where there is nothing to divide by."""
+    right, found, gold = counts.T
+    wholes = np.stack((found, gold, (found + gold) / 2), axis=1)
+    shares: np.ndarray = np.divide(right[:, None], wholes, out=np.zeros_like(wholes), where=wholes > 0)
+    return shares
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".lstrip("0") if 0 <= value < 1 else f"{value:.3f}"
