@@ -294,6 +294,8 @@ def link(
     from kg.linking.names import AliasOptions
 
     languages = None if language is None else {language, ""}
+    if text is not None and not text.is_file():
+        raise InputError("cannot be opened: no such file", path=text, remedy="Check the path.")
     linker = AliasLinker.from_graph(_open(source), languages, options=AliasOptions(min_length=min_length))
     for one in _texts(text):
         found = linker.link(one)

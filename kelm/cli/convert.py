@@ -93,6 +93,8 @@ def convert(
         copied = _copy_tokenizer(path, new)
     told = ", ".join(["weights", *(["vocabulary head"] if head else []), *(["tokenizer"] if copied else [])])
     print(f"{destination}: {told}, in {'Hugging Face' if to is Form.hf else 'kelm'} form")
+    if to is Form.hf and (others := sorted({name.partition(".")[0] for name in _heads(path) if HEAD not in name})):
+        print(f"left out, as a plain folder has no place for it: what {', '.join(others)} learned")
 
 
 def form_of(path: Path) -> Form:

@@ -7,18 +7,19 @@ Corruption is drawn with the same seed every time, so that scores of one run can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from kelm.batch import Batch, Texts
 from kelm.data.bucketing import bucketed
+from kelm.errors import RecipeError, closest
 from kelm.objectives.base import Objective
 from kelm.tasks.base import Scores, Task
 from kelm.training.learner import Learner
 
-__all__ = ["HeldOut"]
+__all__ = ["HeldOut", "check_metric"]
 
 SEED = 0
 
@@ -45,6 +46,15 @@ class HeldOut:
                 scores |= {f"{name}/{score}": value for score, value in self._score(learner, objective, texts).items()}
         return scores
 
+    def names(self, learner: Learner) -> list[str]:
+        """Returns what the scores are called. Cost: one text of each objective."""
+        few = HeldOut({name: texts[:1] for name, texts in self.texts.items()}, tokens=self.tokens)
+        training = learner.training
+        try:
+            return list(few(learner.eval()))
+        finally:
+            learner.train(training)
+
     def _score(self, learner: Learner, objective: Objective[Any], texts: Sequence[Any]) -> dict[str, float]:
         device = next(learner.parameters()).device
         sums: dict[str, float] = {}
@@ -64,6 +74,12 @@ class HeldOut:
         if isinstance(objective, Task):
             scores |= objective.score(objective.gold(texts), predicted)
         return scores
+
+
+def check_metric(metric: str, scores: Collection[str]) -> None:
+    """Raises a `RecipeError` for a metric that is none of the scores."""
+    if metric not in scores:
+        raise RecipeError(f'no score is called "{metric}"', field="evaluation.metric", remedy=closest(metric, scores))
 
 
 def _units(batch: Batch, loss: str) -> int:

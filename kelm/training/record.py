@@ -19,10 +19,10 @@ from kelm.data.folders import file_aside
 from kelm.errors import InputError
 from kelm.training import device
 
-__all__ = ["FILE", "environment", "keep", "write"]
+__all__ = ["environment", "keep", "write"]
 
-FILE = "run.json"
-PACKAGES = ("kelm", "transformers", "accelerate", "safetensors", "tokenizers", "numpy")
+_FILE = "run.json"
+_PACKAGES = ("kelm", "transformers", "accelerate", "safetensors", "tokenizers", "numpy")
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def environment(packages: Sequence[str] = ()) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,  # with its build, such as +cpu, which the package's metadata may lack
-            **{name: version(name) for name in (*PACKAGES, *packages)},
+            **{name: version(name) for name in (*_PACKAGES, *packages)},
         },
         "machine": {
             "system": platform.platform(),
@@ -53,7 +53,7 @@ def write(folder: Path, record: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    with file_aside(folder / FILE) as new:
+    with file_aside(folder / _FILE) as new:
         new.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def keep(folder: Path, data: Mapping[str, str], packages: Sequence[str] = ()) ->
         InputError: the folder holds results, or parts made for them, of other data.
         CheckpointError: the folder cannot be written.
     """
-    path = folder / FILE
+    path = folder / _FILE
     if not path.is_file():
         write(folder, {**environment(packages), "data": dict(data)})
         return

@@ -23,7 +23,7 @@ from kelm.data.stream import BatchStream
 from kelm.errors import CheckpointError, RecipeError
 from kelm.training import construct, device, record
 from kelm.training.checkpoint import checkpoints
-from kelm.training.held_out import HeldOut
+from kelm.training.held_out import HeldOut, check_metric
 from kelm.training.learner import Learner
 from kelm.training.progress import Result
 from kelm.training.recipe import Batching, Recipe
@@ -74,7 +74,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: boo
         rates=_rates(recipe),
         folder=folder,
         resume=resume,
-        evaluate=_evaluation(held_out, recipe),
+        evaluate=_evaluation(held_out, recipe, learner),
         show=show,
     )
     if process.is_main_process:
@@ -152,15 +152,19 @@ def _held_out(recipe: Recipe, parts: construct.Parts) -> dict[str, Corpus[Any]]:
     }
 
 
-def _evaluation(held_out: Mapping[str, Corpus[Any]], recipe: Recipe) -> HeldOut | None:
-    if recipe.evaluation.metric is not None and not held_out:
+def _evaluation(held_out: Mapping[str, Corpus[Any]], recipe: Recipe, learner: Learner) -> HeldOut | None:
+    metric = recipe.evaluation.metric
+    if metric is not None and not held_out:
         raise RecipeError(
             "there is nothing to evaluate on",
             field="evaluation.metric",
             remedy="Give an objective a held_out corpus, or leave the metric out.",
         )
     texts = {name: [item for item, _ in source.stream()] for name, source in held_out.items()}
-    return HeldOut(texts, tokens=recipe.batch.tokens) if texts else None
+    evaluate = HeldOut(texts, tokens=recipe.batch.tokens)
+    if metric is not None:  # a wrong one is told now, not after the steps up to the first evaluation
+        check_metric(metric, evaluate.names(learner))
+    return evaluate if texts else None
 
 
 def _record(

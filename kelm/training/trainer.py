@@ -23,6 +23,7 @@ from kelm.errors import CheckpointError, KelmError, RecipeError, TrainingDiverge
 from kelm.tasks.base import Scores
 from kelm.training import checkpoint, device, optim
 from kelm.training.device import everyone
+from kelm.training.held_out import check_metric
 from kelm.training.learner import Learner
 from kelm.training.log import Log, Record
 from kelm.training.progress import Progress, Reason, Result
@@ -220,10 +221,7 @@ class Trainer:
         self.progress = replace(self.progress, scores=scores, scored=step)
         if metric is None:
             return False
-        if metric not in scores:
-            raise RecipeError(
-                f'no score is called "{metric}"', field="evaluation.metric", remedy=closest(metric, scores)
-            )
+        check_metric(metric, scores)
         sign = 1 if self.evaluation.better == "higher" else -1
         best = -math.inf if self.progress.best is None else sign * self.progress.best
         if not sign * scores[metric] > best:  # nor is what is no number

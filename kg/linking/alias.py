@@ -22,6 +22,7 @@ import ahocorasick_rs
 import numpy as np
 from jaxtyping import Bool, Int
 
+from kelm.errors import InputError
 from kg.linking.base import Candidate, Mention
 from kg.linking.folding import BARRIER, END, Folded, fold
 from kg.linking.meanings import Meanings, NameTable
@@ -71,8 +72,20 @@ class AliasLinker:
         alias_weight: float = 0.5,
         popularity: bool = True,
     ) -> Self:
-        """Returns a linker over the labels and aliases of a graph's entities; see `graph_names` for the weights."""
-        return cls(graph_names(graph, languages, alias_weight=alias_weight, popularity=popularity), options)
+        """Returns a linker over the labels and aliases of a graph's entities; see `graph_names` for the weights.
+
+        Raises:
+            InputError: the graph has no names in these languages, so that nothing would ever be found.
+        """
+        names = list(graph_names(graph, languages, alias_weight=alias_weight, popularity=popularity))
+        if not names:
+            there = ", ".join(graph.labels.entities.languages) or "none"
+            raise InputError(
+                "the graph's entities have no names" + (f" in {', '.join(sorted(languages))}" if languages else ""),
+                field="languages",
+                remedy=f"Names it has: {there}. Add some: kelm graph build facts.tsv --labels names.tsv.",
+            )
+        return cls(names, options)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

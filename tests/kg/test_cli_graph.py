@@ -315,6 +315,16 @@ def test_an_export_to_an_unknown_format_is_told_with_the_closest(
     assert 'no format is called ".tll". Did you mean ".ttl"' in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.parametrize(("options", "told"), [([], "no names. Names"), (["--language", "xx"], "no names in , xx")])
+def test_a_graph_without_names_links_nothing_and_says_so(
+    options: list[str], told: str, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["graph", "link", str(table), str(table), *options]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert told in shown
+    assert "--labels names.tsv" in shown
+
+
 def test_embedding_shows_its_progress_from_before_the_first_epoch_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,18 @@ def test_a_vocabulary_head_inside_another_objective_is_found(hf, tmp_path):
     assert torch.equal(logits(hf), logits(tmp_path / "back"))
 
 
+def test_what_a_plain_folder_cannot_hold_of_the_heads_is_told(hf, tmp_path, capsys):
+    assert cli.run(["convert", str(hf), str(tmp_path / "ours")]) == 0
+    heads = tmp_path / "ours" / "heads.safetensors"
+    assert cli.run(["convert", str(tmp_path / "ours"), str(tmp_path / "whole")]) == 0
+    assert "left out" not in capsys.readouterr().out
+    save_file({**load_file(heads), "relations.classifier.weight": torch.ones(2, 2)}, heads)
+    assert cli.run(["convert", str(tmp_path / "ours"), str(tmp_path / "back")]) == 0
+    assert "no place for it: what relations learned" in capsys.readouterr().out
+    assert cli.run(["convert", str(tmp_path / "ours"), str(tmp_path / "copy"), "--to", "kelm"]) == 0
+    assert "left out" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -156,6 +156,15 @@ def test_a_run_is_not_resumed_by_another_recipe(home: Path, tmp_path: Path, caps
     assert "another recipe has its results here" in capsys.readouterr().err
 
 
+def test_a_metric_that_no_score_has_is_told_before_the_first_step(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", str(home / "tiny.toml"), "--out", str(tmp_path / "run"), "--set", "evaluation.metric=mlm/los"]
+    assert run(arguments) == 2
+    assert 'no score is called "mlm/los". Did you mean "mlm/loss"' in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_that_made_nothing_yet_gives_way_to_another(home: Path, tmp_path: Path) -> None:
     one, other = (read(home / "tiny.toml", [f"optim.rate={rate}"]) for rate in (1e-3, 2e-3))
     keep(one, tmp_path / "recipe.toml")

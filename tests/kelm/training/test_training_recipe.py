@@ -1,4 +1,6 @@
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -210,7 +212,12 @@ def test_an_impossible_number_is_told_with_its_bound(override: str, field: str, 
     ],
 )
 def test_a_number_at_its_bound_is_allowed(override: str) -> None:
-    parse(RECIPE, [override])
+    key, _, text = override.partition("=")
+    value: Any = parse(RECIPE, [override])
+    for step in key.split("."):
+        value = getattr(value, step) if hasattr(value, step) else next(item for item in value if item.name == step)
+    expected = tomllib.loads(f"value = {text}")["value"]
+    assert value == (tuple(expected) if isinstance(expected, list) else expected)
 
 
 @pytest.mark.parametrize(
