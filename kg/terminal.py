@@ -132,9 +132,7 @@ def show_statistics(found: Statistics, *, relations: int) -> None:
 def show_leakage(part: str, found: Leakage, *, pairs: int) -> None:
     """Prints what train tells of the triples of a held-out part, and up to `pairs` pairs of relations that do."""
     console = Console()
-    table = Table("", show_header=False, title=f"{part}: known from train", title_justify="left")
-    table.add_column("", justify="right")
-    table.add_column("", justify="right")
+    table = _table(f"{part}: known from train", [""], ["", ""], header=False)
     rows = {
         "triples": found.triples,
         "with an unknown entity or relation": found.unknown,
@@ -149,9 +147,8 @@ def show_leakage(part: str, found: Leakage, *, pairs: int) -> None:
     if not found.pairs[:pairs]:
         return
     title = f"suspicious relations ({min(pairs, len(found.pairs))} of {len(found.pairs)})"
-    table = Table("kind", "relation", "other", title=title, title_justify="left")
-    for column in ("pairs shared", "share", "of the other", f"given away in {part}"):
-        table.add_column(column, justify="right")
+    numbers = ("pairs shared", "share", "of the other", f"given away in {part}")
+    table = _table(title, ("kind", "relation", "other"), numbers)
     for one in found.pairs[:pairs]:
         shares = (f"{100 * share:.0f} %" for share in (one.share, one.other_share))
         other = "" if one.kind == "symmetric" else one.other
@@ -160,8 +157,7 @@ def show_leakage(part: str, found: Leakage, *, pairs: int) -> None:
 
 
 def _sizes(found: Statistics) -> Table:
-    table = Table("", show_header=False, title="size", title_justify="left")
-    table.add_column("", justify="right")
+    table = _table("size", [""], [""], header=False)
     rows = {
         "triples": found.triples,
         "entities": found.entities,
@@ -185,9 +181,7 @@ def _sizes(found: Statistics) -> Table:
 
 
 def _degrees(found: Statistics) -> Table:
-    table = Table("degree", title="triples of an entity", title_justify="left")
-    for column in ("mean", "median", "90 %", "most"):
-        table.add_column(column, justify="right")
+    table = _table("triples of an entity", ["degree"], ("mean", "median", "90 %", "most"))
     table.add_column("of")
     for name, degrees in (("as head", found.leaving), ("as tail", found.reaching), ("as either", found.degree)):
         numbers = (f"{degrees.mean:.2f}", f"{degrees.median:g}", f"{degrees.ninetieth:g}", f"{degrees.most:,}")
@@ -197,9 +191,7 @@ def _degrees(found: Statistics) -> Table:
 
 def _relations(found: Statistics, shown: int) -> Table:
     title = f"relations ({min(shown, found.relations)} of {found.relations})"
-    table = Table("relation", "label", title=title, title_justify="left")
-    for column in ("triples", "share", "heads", "tails"):
-        table.add_column(column, justify="right")
+    table = _table(title, ("relation", "label"), ("triples", "share", "heads", "tails"))
     for one in found.relation_counts[:shown]:
         share = f"{100 * one.triples / max(found.triples, 1):.1f} %"
         table.add_row(one.name, one.label, f"{one.triples:,}", share, f"{one.heads:,}", f"{one.tails:,}")
@@ -207,11 +199,18 @@ def _relations(found: Statistics, shown: int) -> Table:
 
 
 def _coverage(found: Statistics) -> Table:
-    table = Table("language", title="names", title_justify="left")
-    for column in ("entities with a label", "with any name", "share", "names", "relations"):
-        table.add_column(column, justify="right")
+    numbers = ("entities with a label", "with any name", "share", "names", "relations")
+    table = _table("names", ["language"], numbers)
     for one in found.coverage:
         share = f"{100 * one.named / max(found.entities, 1):.1f} %"
         counts = (f"{one.labeled:,}", f"{one.named:,}", share, f"{one.names:,}", f"{one.relations:,}")
         table.add_row(one.language or "(none)", *counts)
+    return table
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], *, header: bool = True) -> Table:
+    """Returns a table with columns of words, and then of numbers, which end below each other."""
+    table = Table(*words, show_header=header, title=title, title_justify="left")
+    for column in numbers:
+        table.add_column(column, justify="right")
     return table

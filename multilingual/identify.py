@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError, InputError, MissingDependency, TrainingDiverged
+from kelm.training.bounds import COUNT, POSITIVE, SEED
 from multilingual.fasttext_format import Damaged, check_model
 
 __all__ = ["Identified", "IdentifierOptions", "LanguageIdentifier"]
@@ -55,12 +56,11 @@ class IdentifierOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"width": 1, "shortest": 1, "longest": self.shortest, "epochs": 1, "seed": 0}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise InputError(f"is {getattr(self, name)}", field=name, remedy=f"Give {bound} or more.")
-        if not 0 < self.rate < float("inf"):
-            raise InputError(f"is {self.rate}", field="rate", remedy="Give a number over 0, such as 0.1.")
+        for name, bound in {"width": COUNT, "shortest": COUNT, "epochs": COUNT, "seed": SEED, "rate": POSITIVE}.items():
+            bound.check(getattr(self, name), name)
+        if self.longest < self.shortest:
+            problem = f"expected at least shortest, {self.shortest}, found {self.longest}"
+            raise InputError(problem, field="longest", remedy=f"Give {self.shortest} or more.")
 
     @property
     def buckets(self) -> int:

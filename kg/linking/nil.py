@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from kg.linking.base import NIL, Candidate, Mention
-from kg.linking.document_scores import judged
 from kg.linking.linking_sets import LinkingText
+from kg.linking.scores import judged
 
 __all__ = ["silenced", "tuned_threshold"]
 

@@ -4,13 +4,12 @@
     degree       the better connected an entity, the more probable; labels before aliases
 
 Each is judged twice: on the text alone (find the mentions, and say which entity), and with the gold mentions given
-(only say which). What is counted is told in `kg.linking.document_scores`. The threshold under which a linker says "no
+(only say which). What is counted is told in `kg.linking.scores`. The threshold under which a linker says "no
 entity" is chosen for each judged set on its development set, separately for both tasks.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -23,13 +22,14 @@ from kelm.errors import InputError, RecipeError, closest
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Disambiguator, Mention
-from kg.linking.document_scores import count_links, known_candidates, rates
 from kg.linking.linking_sets import LinkingText
 from kg.linking.names import AliasOptions
 from kg.linking.nil import silenced, tuned_threshold
+from kg.linking.scores import count_links, known_candidates, rates
 from kg.study import linking_report
 from kg.study.linking_data import JudgedSet, LinkingSet, linking_graph, read_set
 from kg.study.linking_report import TASKS, Outcome, Task
+from kg.study.outcomes import OutcomeLog
 
 __all__ = ["Linking", "Method"]
 
@@ -79,29 +79,16 @@ class Linking:
                     f'no method is called "{method}"', field="methods", remedy=closest(method, get_args(Method))
                 )
         workshop = _Workshop(self, data)
-        out.mkdir(parents=True, exist_ok=True)
-        kept = out / "outcomes.jsonl"
-        done = _read(kept)
+        log = OutcomeLog(out / "outcomes.jsonl", Outcome)
         for method in self.methods:
             for judged in self.sets:
-                if any((one.set, one.method) == (judged.name, method) for one in done):
+                if any((one.set, one.method) == (judged.name, method) for one in log.done):
                     continue
                 fresh = list(workshop.outcomes(method, judged))
-                with kept.open("a", encoding="utf-8") as file:  # a line for both tasks: whole or not there
-                    file.write(json.dumps([asdict(outcome) for outcome in fresh]) + "\n")
-                done += fresh
+                log.add(fresh)
                 told = ", ".join(f"{one.task} F1 {one.rates['strong graph']['f1']['value']:.3f}" for one in fresh)
                 say(f"{method} on {judged.name}: {told}")
-        return linking_report.table(done, self.methods, [judged.name for judged in self.sets])
-
-
-def _read(path: Path) -> list[Outcome]:
-    """Returns the outcomes of an earlier run; a last line that was cut off by a kill is dropped."""
-    if not path.is_file():
-        return []
-    whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    path.write_text("".join(whole), encoding="utf-8")
-    return [Outcome(**outcome) for line in whole for outcome in json.loads(line)]
+        return linking_report.table(log.done, self.methods, [judged.name for judged in self.sets])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kg.linking.document_scores import Figure
+from kg.linking.scores import Figure
 
 __all__ = ["TASKS", "Outcome", "Task", "table"]
 
@@ -23,7 +23,7 @@ class Outcome:
         documents: of the set.
         threshold: a mention whose best candidate is no more probable is linked to nothing.
         bound: share of the given mentions of the graph's entities that have a right candidate.
-        rates: `kg.linking.document_scores.Rates` by match and scope, such as "strong graph".
+        rates: `kg.linking.scores.Rates` by match and scope, such as "strong graph".
     """
 
     set: str

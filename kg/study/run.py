@@ -7,9 +7,8 @@ Each score is written to ``outcomes.jsonl`` as soon as it is there; a study that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from kg.objectives.entity_alignment import EntityAlignment
 from kg.study import probe
 from kg.study.fine_tuning import FineTuning, answers, fine_tuned, train
 from kg.study.material import ARMS, Arm, Links, Split, controlled, encode_examples, split
+from kg.study.outcomes import OutcomeLog
 
 __all__ = ["Alignment", "FineTuning", "Material", "Outcome", "Study", "run"]
 
@@ -123,9 +123,7 @@ def run(
         folder: where ``outcomes.jsonl`` is kept.
         say: is told what happens.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "outcomes.jsonl"
-    done = _read(kept)
+    log = OutcomeLog(folder / "outcomes.jsonl", Outcome)
     known, relations = material.known(), material.relations
     for seed in study.seeds:
         gold = material.examples["gold"]
@@ -137,7 +135,7 @@ def run(
                 (links, n)
                 for links in study.links
                 for n in study.per_relation
-                if not any((o.arm, o.links, o.seed, o.per_relation) == (arm, links, seed, n) for o in done)
+                if not any((o.arm, o.links, o.seed, o.per_relation) == (arm, links, seed, n) for o in log.done)
             ]
             if not missing:
                 continue
@@ -152,21 +150,10 @@ def run(
                     "ernie": _classified(study, material, aligned, table, arm, examples, splits[n], seed),
                 }
                 fresh = list(_outcomes(said, examples, splits[n], arm, links, seed, n, relations))
-                with kept.open("a", encoding="utf-8") as file:  # a line for all of them: whole or not there
-                    file.write(json.dumps([asdict(outcome) for outcome in fresh]) + "\n")
-                done += fresh
+                log.add(fresh)
                 told = ", ".join(f"{o.model} {o.accuracy:.3f}" for o in fresh if o.slice == "covered")
                 say(f"    covered: {told}")
-    return done
-
-
-def _read(path: Path) -> list[Outcome]:
-    """Returns the outcomes of an earlier run; a last line that was cut off by a kill is dropped."""
-    if not path.is_file():
-        return []
-    whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    path.write_text("".join(whole), encoding="utf-8")
-    return [Outcome(**outcome) for line in whole for outcome in json.loads(line)]
+    return log.done
 
 
 def _rows(table: EntityTable, arm: Arm) -> Callable[[str], int]:
