@@ -154,7 +154,11 @@ def _board(folder: Path, start: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)  # what a killed run plotted is hidden
+    board = folder / "tensorboard"
+    seconds = [int(path.name.split(".")[3]) for path in board.glob("events.out.tfevents.*")]
+    while int(time.time()) in seconds:  # files of one second are read in no order of their own
+        time.sleep(0.05)
+    return SummaryWriter(str(board), purge_step=start + 1)  # what a killed run plotted is hidden
 
 
 @contextmanager

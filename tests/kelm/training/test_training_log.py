@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from kelm.training.log import Log, Record
 from kelm.training.progress import Result
@@ -113,7 +114,10 @@ def test_what_is_no_number_is_null(tmp_path: Path) -> None:
     assert second == {"step": 1, "scores": {"f1": None}}
 
 
-def test_tensorboard_shows_what_the_lines_say_and_no_step_twice(tmp_path: Path) -> None:
+def test_tensorboard_shows_what_the_lines_say_and_no_step_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(9))  # ".10" sorts before ".9"
     with pytest.raises(Killed):
         train(tmp_path, tensorboard=True, **killed_at_batch(8))
     train(tmp_path, tensorboard=True)
