@@ -1,7 +1,7 @@
 """The training loop by autograd: any interaction, against all entities or against shared samples.
 
     questions (given entity, relation, side) -> queries -> scores of all entities or of the step's negatives
-        -> loss + n3 Σ|x|³ + regularization Σ|x|²  -> Adagrad or Adam          every number moves in every step
+        -> loss + n3 Σ|x|³ + regularization Σ|x|² + duality (|query|² + |answer|²)  -> Adagrad or Adam
 
 With inverse relations, of which number r + relation count is the inverse of r, every question asks for a tail.
 Validation keeps the best vectors, stops training and lowers the rate. A checkpoint after each check holds values,
@@ -198,7 +198,7 @@ class QueryTraining:
             distinct, links = (torch.from_numpy(found) for found in np.unique(rows[:, 1], return_inverse=True))
             entities, relations = self.values["entities"][given], self.values["relations"][distinct]
             queries = self.interaction.queries(entities, relations, links, side, shared_of(self.values), self.noise)
-            penalty = self._penalty(entities, relations, links, answers)
+            penalty = self._penalty(entities, relations, links, answers) + self._duality(queries, answers)
             if self.recipe.training == "sampled":
                 total += self._sampled(queries, rows, answers, side, penalty, count)
                 continue
@@ -281,6 +281,15 @@ class QueryTraining:
         for part, times in factors:
             total = total + times @ (cubes * part.pow(3).sum(1) + squares * part.square().sum(1))
         return total
+
+    def _duality(self, queries: Float[Tensor, "row width"], answers: Int64[Tensor, "row"]) -> Float[Tensor, ""]:
+        """Returns duality (|query|² + |answer|²) over the questions."""
+        if not self.recipe.duality:
+            return queries.new_zeros(())
+        total = queries.square().sum()
+        if self.recipe.training != "kvsall":
+            total = total + self.values["entities"][answers].square().sum()
+        return self.recipe.duality * total
 
 
 def _asked(

@@ -39,11 +39,12 @@ _BOUNDS: Mapping[Bound, tuple[str, ...]] = {
     COUNT: ("width", "epochs", "batch_size", "negatives", "check_every", "decay_patience", "filters", "kernel"),
     POSITIVE: ("rate", "margin", "sharpness", "start_scale"),
     FACTOR: ("decay_factor",),
-    NOT_NEGATIVE: ("regularization", "n3", "patience", "relation_width", "image_height"),
+    NOT_NEGATIVE: ("regularization", "n3", "duality", "patience", "relation_width", "image_height"),
     SEED: ("seed",),
     SHARE: _SHARES,
 }
-_BY_AUTOGRAD = ("n3", *_SHARES, "start", "start_scale", "decay")  # what TransE's loop with closed gradients lacks
+# what TransE's loop with closed gradients lacks
+_BY_AUTOGRAD = ("n3", "duality", *_SHARES, "start", "start_scale", "decay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,9 @@ class EmbeddingRecipe:
             each triple (entities and relation), averaged over the step.
         n3: weight of the cubed moduli of each triple's vectors, averaged over the step (Lacroix et al., 2018, section
             4.1); a question of "kvsall" counts without its answers.
+        duality: weight of the squared lengths of each question's query and answer, averaged over the step: DURA (Zhang
+            et al., 2020, equation 8), which keeps what a dot product compares short on both sides. With inverse
+            relations a triple counts at both ends; "kvsall" counts queries only.
         optimizer: Adam or Adagrad; with closed gradients row-wise and lazy, only the rows of a step are touched.
         reciprocal: ask for heads by inverse relations with vectors of their own (Lacroix et al., 2018, section 3.3).
         label_smoothing: share of the target that all entities get evenly ("1vsall" and "kvsall").
@@ -130,6 +134,7 @@ class EmbeddingRecipe:
     reciprocal: bool = False
     label_smoothing: float = 0.0
     n3: float = 0.0
+    duality: float = 0.0
     entity_dropout: float = 0.0
     relation_dropout: float = 0.0
     query_dropout: float = 0.0

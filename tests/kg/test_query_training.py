@@ -84,6 +84,7 @@ def test_heads_are_asked_for_directly_without_inverse_relations(model: str) -> N
     "change",
     [
         {"n3": 0.01},
+        {"duality": 0.01},
         {"regularization": 0.01},
         {"label_smoothing": 0.1},
         {"entity_dropout": 0.2, "relation_dropout": 0.2, "query_dropout": 0.2},
@@ -157,6 +158,32 @@ def test_penalties_are_those_of_the_vectors_of_each_triple() -> None:
     expected = sum(0.3 * (part**3).sum() + 0.2 * (part**2).sum() for part in moduli)
     found = run._penalty(entities, relations, links, answers)
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", ["complex", "rescal"])
+def test_duality_is_that_of_both_ends_of_each_triple(model: str) -> None:
+    """Zhang et al. (2020), equation 8, for one triple: |h R|² + |t|² + |t R⁻¹|² + |h|²."""
+    plain = replace(PLAIN, model=model, width=4)
+    triple = np.array([[3, 1, 8]])
+    gained = []
+    for weight in (0.0, 0.25):
+        run = QueryTraining(triple, 24, 2, replace(plain, duality=weight))
+        before = {name: value.detach().clone().double().requires_grad_() for name, value in run.values.items()}
+        run._step(next(iter(run._batches())))
+        gained.append({name: value.grad.double() for name, value in run.values.items()})
+    h, t = before["entities"][3], before["entities"][8]
+    moved = []
+    for given, link in ((h, 1), (t, 3)):
+        relation = before["relations"][link]
+        if model == "complex":
+            product = torch.view_as_complex(given.view(-1, 2)) * torch.view_as_complex(relation.view(-1, 2))
+            moved.append(product.abs().square().sum())
+        else:
+            moved.append((given @ relation.view(4, 4)).square().sum())
+    penalty = moved[0] + t.square().sum() + moved[1] + h.square().sum()
+    slopes = torch.autograd.grad(0.25 * penalty / 2, list(before.values()))  # a step is averaged over its two questions
+    for name, slope in zip(before, slopes, strict=True):
+        torch.testing.assert_close(gained[1][name] - gained[0][name], slope, atol=1e-6, rtol=1e-4)
 
 
 def test_a_question_of_all_true_answers_comes_once_an_epoch() -> None:
