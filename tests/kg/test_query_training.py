@@ -147,6 +147,28 @@ def test_a_sampled_step_follows_the_gradient_of_the_plain_loss(loss: str) -> Non
         torch.testing.assert_close(moved[clear], -0.01 * slope.sign()[clear], atol=1e-6, rtol=1e-3)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_adagrad_over_samples_moves_the_rows_of_a_step_as_a_dense_step_would(*, normalize: bool) -> None:
+    recipe = replace(PLAIN, training="sampled", loss="softmax", negatives=6, n3=0.1, duality=0.1, normalize=normalize)
+    sparse, dense = (QueryTraining(grid(), 24, 2, recipe) for _ in range(2))
+    assert sparse.sparse
+    dense.sparse = False
+    for run in (sparse, dense):
+        run.optimizer.state[run.values["entities"]]["sum"] += (
+            1.0  # else a first step has the size of the rate, whatever the slope
+        )
+    batches = list(sparse._batches())
+    dense.random.set_state(sparse.random.get_state())
+    before = sparse.values["entities"].detach().clone()
+    for batch in batches[:2]:
+        assert sparse._step(batch) == pytest.approx(dense._step(batch), rel=1e-5)
+        assert sparse.values["entities"].grad.is_sparse
+        assert not dense.values["entities"].grad.is_sparse
+    for name, value in sparse.values.items():
+        torch.testing.assert_close(value, dense.values[name], atol=1e-5, rtol=1e-4)
+    assert not torch.equal(before, sparse.values["entities"])
+
+
 def test_penalties_are_those_of_the_vectors_of_each_triple() -> None:
     run = QueryTraining(grid(), 24, 2, replace(PLAIN, n3=0.3, regularization=0.2))
     entities, relations, answers = torch.randn(5, 24), torch.randn(3, 24), torch.tensor([0, 3, 3, 8, 1])
