@@ -6,6 +6,8 @@ Boundaries are characters of the folded text and of the folded names (see `kg.li
 itself keeps "a" out of "cat", and a longer name that ends within a word never hides a shorter one that does not. What
 an automaton cannot see, the case of capitals ("US", not "us") and matches within one character ("c" in "℃"), is
 checked afterwards; where such a match falls, the place it covered is searched again.
+
+With `AliasOptions.matches` "all" the automaton reports every name at every place instead, and what counts is kept.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ Place = tuple[int, int, int]  # folded characters [first, last) and the number o
 
 
 class AliasLinker:
-    """Finds the names of a dictionary in text: leftmost longest match, candidates with priors, exact offsets.
+    """Finds the names of a dictionary in text: leftmost longest match or all, candidates with priors, exact offsets.
 
     Args:
         names: (alias, entity), (alias, entity, weight) or `Name`s.
@@ -128,7 +130,7 @@ class AliasLinker:
         ]
 
     def link(self, text: str, language: str | None = None) -> list[Mention]:
-        """Returns the mentions of one text, in its order.
+        """Returns the mentions of one text, in its order; with `matches` "all" an outer one before those within it.
 
         Args:
             language: only names of this language (and of none) count; None for all.
@@ -167,17 +169,30 @@ class AliasLinker:
         return found
 
     def _places(self, page: _Page, meanings: Meanings) -> Int[np.ndarray, "match 3"]:
-        """Returns number, first and last folded character of the names in a page, in order and without overlap."""
+        """Returns number, first and last folded character of the names in a page, in order."""
         if not len(self):
             return np.empty((0, 3), dtype=np.int64)
-        matches = self._automaton.find_matches_as_indexes(page.marked)
+        every = self.names.options.matches == "all"
+        matches = self._automaton.find_matches_as_indexes(page.marked, overlapping=every)
         places = np.array(matches, dtype=np.int64).reshape(-1, 3)
         places[:, 1] = np.searchsorted(page.place, places[:, 1])  # START stands there
         places[:, 2] = np.searchsorted(page.place, places[:, 2] - 1)  # END stands there
         name, small = places[:, 0], page.small(places)
         sound = np.where(small, meanings.has_small[name], meanings.has_plain[name] & ~meanings.has_exact[name])
         sound &= page.whole[places[:, 1]] & page.whole[places[:, 2]]
+        if every:
+            return self._counting(page, places, sound, meanings)
         return places if sound.all() else self._repaired(page, places, np.flatnonzero(~sound), meanings)
+
+    def _counting(
+        self, page: _Page, places: Int[np.ndarray, "match 3"], sound: Bool[np.ndarray, "match"], meanings: Meanings
+    ) -> Int[np.ndarray, "kept 3"]:
+        """Returns the matches that count, by their start, of several at one place the longest first."""
+        for match in np.flatnonzero(~sound & meanings.has_exact[places[:, 0]]).tolist():
+            number, first, last = places[match].tolist()
+            sound[match] = self._counts(page, (number, first, last), meanings)
+        kept: np.ndarray = places[sound]
+        return kept[np.lexsort((-kept[:, 2], kept[:, 1]))]
 
     def _repaired(
         self, page: _Page, places: Int[np.ndarray, "match 3"], doubtful: Int[np.ndarray, "doubt"], meanings: Meanings
@@ -246,9 +261,9 @@ class AliasLinker:
 
     @cached_property
     def _automaton(self) -> ahocorasick_rs.AhoCorasick:
-        return ahocorasick_rs.AhoCorasick(
-            self.names.folded, matchkind=ahocorasick_rs.MatchKind.LeftmostLongest, store_patterns=False
-        )
+        kinds = {"longest": ahocorasick_rs.MatchKind.LeftmostLongest, "all": ahocorasick_rs.MatchKind.Standard}
+        kind = kinds[self.names.options.matches]
+        return ahocorasick_rs.AhoCorasick(self.names.folded, matchkind=kind, store_patterns=False)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

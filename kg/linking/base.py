@@ -65,7 +65,11 @@ class Mention:
 
 @runtime_checkable
 class EntityLinker(Protocol):
-    """Finds mentions. They do not overlap and stand in the order of the text; `text[m.start:m.end] == m.text`."""
+    """Finds mentions in the order of the text; `text[m.start:m.end] == m.text`.
+
+    They do not overlap unless the linker was asked for all names (`AliasOptions.matches`); what needs mentions side by
+    side, such as `align`, keeps the longest.
+    """
 
     def link(self, text: str, language: str | None = None) -> list[Mention]:
         """Returns the mentions of one text; `language` restricts the names, None means all of them."""

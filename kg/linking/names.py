@@ -46,6 +46,8 @@ class AliasOptions:
         nil: prior of "no entity", taken evenly from every name's entities: a mention whose best entity has no more than
             this links to nothing. 0 turns it off.
         stop: names that are never matched.
+        matches: "longest" takes the leftmost longest name, so that mentions do not overlap; "all" takes every name that
+            counts, also within and across others: "New York" and "York University" in "New York University".
     """
 
     min_length: int = 3
@@ -56,6 +58,7 @@ class AliasOptions:
     max_candidates: int = 16
     nil: float = 0.0
     stop: tuple[str, ...] = ()
+    matches: Literal["longest", "all"] = "longest"
 
     def __post_init__(self) -> None:
         bounds = (("min_length", 1), ("cased_length", 0), ("max_candidates", 1), ("max_entities", 1))
@@ -69,7 +72,11 @@ class AliasOptions:
             raise InputError(
                 f"expected 0 or more and less than 1, found {self.nil!r}", field="nil", remedy="Give 0 to turn it off."
             )
-        for name, known in (("marks", ("keep", "drop")), ("case", ("names", "fold"))):
+        for name, known in (
+            ("marks", ("keep", "drop")),
+            ("case", ("names", "fold")),
+            ("matches", ("longest", "all")),
+        ):
             if getattr(self, name) not in known:
                 raise InputError(
                     f'"{getattr(self, name)}" is not a choice',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import unicodedata
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,34 @@ def slowly(names: list[tuple[str, str]], text: str, options: AliasOptions) -> li
     return result
 
 
+def every(names: list[tuple[str, str]], text: str, options: AliasOptions) -> list[tuple[int, int, set[str]]]:
+    """Every substring of the text that is a name where it stands, by start, the longest first."""
+    folded = fold(text, marks=options.marks)
+    spans: dict[tuple[int, int], tuple[int, int]] = {}
+    for first, last in combinations(range(len(folded.codes) + 1), 2):
+        inside = bool(folded.starts[first] and folded.ends[last])
+        split = (first > 0 and folded.start[first] == folded.start[first - 1]) or (
+            last < len(folded.codes) and folded.start[last] == folded.start[last - 1]
+        )
+        if inside and not split:
+            spans[int(folded.start[first]), int(folded.end[last - 1])] = first, last
+    result = []
+    for start, end in sorted(combinations(range(len(text) + 1), 2), key=lambda span: (span[0], -span[1])):
+        if (start, end) not in spans:
+            continue
+        surface, here = text[start:end], shaped(folded, *spans[start, end])
+        small = surface.islower() and not text.islower() and options.case == "names"
+        entities = {
+            entity
+            for alias, entity in names
+            if shaped(fold(" ".join(alias.split()), marks=options.marks)) == here and any(map(str.isalnum, here[0]))
+            if is_written_so(alias, surface, small, options)
+        }
+        if entities:
+            result.append((start, end, entities))
+    return result
+
+
 def is_written_so(alias: str, surface: str, small: bool, options: AliasOptions) -> bool:
     if alias.isupper() and len(" ".join(alias.split())) <= options.cased_length:
         return not small and written(alias) == written(surface)
@@ -95,6 +124,47 @@ def test_finds_exactly_what_a_search_of_every_span_finds(names, texts, marks, ca
         assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
         expected = slowly(names, text, options)
         assert [(m.start, m.end, {c.entity for c in m.candidates}) for m in mentions] == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    names=ALIASES,
+    texts=st.lists(TEXTS, min_size=1, max_size=3),
+    marks=st.sampled_from(["keep", "drop"]),
+    case=st.sampled_from(["fold", "names"]),
+)
+def test_all_names_are_those_that_a_search_of_every_substring_finds(names, texts, marks, case) -> None:
+    options = AliasOptions(min_length=1, cased_length=3, marks=marks, case=case, matches="all")
+    names = [(alias, entity) for alias, entity in names if "\0" not in alias and _whole(alias, marks)]
+    linker = AliasLinker(names, options)
+    for text, mentions in zip(texts, linker.link_all(texts), strict=True):
+        assert mentions == linker.link(text)
+        assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
+        expected = every(names, text, options)
+        assert [(m.start, m.end, {c.entity for c in m.candidates}) for m in mentions] == expected
+
+
+def test_all_names_are_found_within_and_across_others() -> None:
+    names = [
+        ("New York", "Q60"),
+        ("York University", "Q1"),
+        ("New York University", "Q2"),
+        ("US", "Q3"),
+        ("us open", "Q4"),
+    ]
+    linker = AliasLinker(names, AliasOptions(matches="all"))
+    assert found(linker, "New York University, US Open, us open") == [
+        ("New York University", "Q2"),
+        ("New York", "Q60"),
+        ("York University", "Q1"),
+        ("US Open", "Q4"),
+        ("US", "Q3"),
+        ("us open", "Q4"),
+    ]
+    assert found(AliasLinker([("北京", "Q956"), ("京大", "Q1")], AliasOptions(matches="all")), "北京大") == [
+        ("北京", "Q956"),
+        ("京大", "Q1"),
+    ]
 
 
 def _whole(alias: str, marks: str) -> bool:
@@ -326,7 +396,8 @@ def test_a_name_without_entity_or_weight_is_refused(name, field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"nil": 1.0}, {"min_length": 0}, {"marks": "some"}, {"case": "no"}, {"max_entities": 0}]
+    "options",
+    [{"nil": 1.0}, {"min_length": 0}, {"marks": "some"}, {"case": "no"}, {"matches": "some"}, {"max_entities": 0}],
 )
 def test_impossible_options_are_refused(options) -> None:
     with pytest.raises(InputError, match=f"field {next(iter(options))}: .*(expected|not a choice)") as raised:
