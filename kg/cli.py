@@ -12,6 +12,7 @@ import json
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -277,38 +278,46 @@ def evaluate(
 def link(
     source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
     text: Annotated[
-        Path | None, typer.Argument(help="A UTF-8 text file, a text a line; standard input if none.")
+        Path | None, typer.Argument(help='A UTF-8 text file, a text a line; standard input if none or "-".')
     ] = None,
     language: Annotated[str | None, typer.Option(help="The texts' language; names of all languages if none.")] = None,
     min_length: Annotated[int, typer.Option(min=1, help="Shorter names are left out.")] = 2,
-    candidates: Annotated[int, typer.Option(min=0, help="Also print up to this many candidates of each mention.")] = 0,
+    candidates: Annotated[int, typer.Option(min=0, help="Print up to this many candidates of each mention.")] = 5,
+    overlapping: Annotated[
+        bool, typer.Option("--overlapping", help="Find all names, also those within and across others.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page of the texts with their mentions marked instead of JSON lines.")
+    ] = None,
 ) -> None:
     """Find the graph's entities in text and print JSON lines.
 
-    Each line holds the text and its mentions as [first character, one after the last, entity]. With --candidates, it
-    also holds for each mention a list of [entity, probability], best first.
+    Each line holds the text, its mentions as [first character, one after the last, entity], the scores of these
+    entities, and for each mention its candidates as [entity, probability], best first.
 
     Example: kelm graph link graph text.txt --language en > linked.jsonl
     """
+    from kg.entity import label_of
     from kg.linking.alias import AliasLinker
+    from kg.linking.linked_text import line_of
     from kg.linking.names import AliasOptions
+    from kg.linking.page import write_page
 
-    languages = None if language is None else {language, ""}
-    if text is not None and not text.is_file():
-        raise InputError("cannot be opened: no such file", path=text, remedy="Check the path.")
-    linker = AliasLinker.from_graph(_open(source), languages, options=AliasOptions(min_length=min_length))
-    for one in _texts(text):
-        found = linker.link(one)
-        line: dict[str, object] = {
-            "text": one,
-            "mentions": [[mention.start, mention.end, mention.entity] for mention in found],
-        }
-        if candidates:
-            line["candidates"] = [
-                [[candidate.entity, candidate.probability] for candidate in mention.candidates[:candidates]]
-                for mention in found
-            ]
-        print(json.dumps(line, ensure_ascii=False))
+    path = None if text == Path("-") else text
+    if path is not None and not path.is_file():
+        raise InputError("cannot be opened: no such file", path=path, remedy="Check the path.")
+    opened = _open(source)
+    options = AliasOptions(min_length=min_length, matches="all" if overlapping else "longest")
+    linker = AliasLinker.from_graph(opened, None if language is None else {language, ""}, options=options)
+    found = ((one, linker.link(one)) for one in _texts(path))
+    if html is not None:
+        title = f"{source}: {path or 'standard input'}"
+        label = partial(label_of, opened, language=language or "en")
+        count, mentions = write_page(html, found, title=title, label=label)
+        print(f"{html}: {count:,} texts, {mentions:,} mentions")
+        return
+    for one, linked in found:
+        print(line_of(one, linked, candidates=candidates))
 
 
 def _choose(builder: GraphBuilder, sources: list[str], query: str, **how: Any) -> None:

@@ -1,6 +1,7 @@
 """What a graph says of one entity, and which entity a person means.
 
 found(graph, "Q64")  found(graph, "Berlin")      by its name, or by a label or an alias in any language
+label_of(graph, "Q64", language="en")            its label there, or else in another language
 describe(graph, entity, neighbors=5)             names, types, literals, neighbors by relation, with counts
 """
 
@@ -18,7 +19,7 @@ from kg.graph import KnowledgeGraph
 from kg.labels import Attribute, LabelTable
 from kg.vocabulary import TextColumn
 
-__all__ = ["Description", "Named", "Neighbors", "describe", "found"]
+__all__ = ["Description", "Named", "Neighbors", "describe", "found", "label_of"]
 
 _OFFERED = 5  # entities that an error offers when a label is ambiguous
 
@@ -149,6 +150,15 @@ def _neighbors(
             )
         )
     return tuple(grouped)
+
+
+def label_of(graph: KnowledgeGraph, name: str, *, language: str) -> str:
+    """Returns the label of the entity of this name, as in `Named`; "" for a name that the graph does not know.
+
+    Cost: two searches; nothing is decoded but the label.
+    """
+    entity = graph.entities.find(name)
+    return "" if entity < 0 else _label(graph.labels.entities, entity, language)
 
 
 def _label(table: LabelTable, owner: int, language: str) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "given",
     "gold",
     "joining",
+    "line_of",
     "linked",
     "read_articles",
     "read_fewrel",
@@ -83,6 +84,28 @@ def read_linked(path: str | Path) -> Iterator[LinkedText]:
             raise _wrong(path, number, "text", f"expected a text, found {found['text']!r}", "Write it in quotes.")
         origin = f"{path}:{number}"
         yield LinkedText(found["text"], given(found["text"], found["mentions"], origin), origin)
+
+
+def line_of(text: str, mentions: Sequence[Mention], *, candidates: int) -> str:
+    """Returns a linked text as a line of JSON lines, which `read_linked` reads.
+
+    Beside text and mentions it holds the probability of each mention's entity (null where that is none), and up to
+    `candidates` candidates of each mention as [entity, probability], best first; none of them for 0.
+
+    >>> print(line_of("Paris", [Mention(0, 5, "Paris", (Candidate("Q90", 0.8),))], candidates=0))
+    {"text": "Paris", "mentions": [[0, 5, "Q90"]], "scores": [0.8]}
+    """
+    line: dict[str, object] = {
+        "text": text,
+        "mentions": [[mention.start, mention.end, mention.entity] for mention in mentions],
+        "scores": [mention.candidates[0].probability if mention.entity else None for mention in mentions],
+    }
+    if candidates:
+        line["candidates"] = [
+            [[candidate.entity, candidate.probability] for candidate in mention.candidates[:candidates]]
+            for mention in mentions
+        ]
+    return json.dumps(line, ensure_ascii=False)
 
 
 def given(text: str, mentions: Any, origin: str) -> tuple[Mention, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from kelm.cli import run
 from kg.graph import KnowledgeGraph
+from kg.linking.linked_text import read_linked
 from tests.kg.facts import facts as said
 
 TRIPLES = [(f"city{number}", "in", f"land{number % 5}") for number in range(30)]
@@ -223,7 +224,39 @@ def test_text_is_linked_as_json_lines(folder: Path, tmp_path: Path, capsys: pyte
     assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), "--language", "en"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["mentions"] for line in lines] == [[[4, 18, "city1"]], [], []]
-    assert all(line.keys() == {"text", "mentions"} for line in lines)
+    assert [line["scores"] for line in lines] == [[1.0], [], []]
+    assert [line["candidates"] for line in lines] == [[[["city1", 1.0]]], [], []]
+    (tmp_path / "linked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    [first, *_] = read_linked(tmp_path / "linked.jsonl")
+    assert [(mention.text, mention.entity) for mention in first.mentions] == [("City of Oxford", "city1")]
+
+
+def test_mentions_are_printed_without_candidates_and_with_overlapping_names_when_asked_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    (tmp_path / "text.txt").write_text("The City of Oxford.\n")
+    options = ["--overlapping", "--candidates", "0"]
+    assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), *options]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "text": "The City of Oxford.",
+        "mentions": [[4, 18, "city1"], [12, 18, "city1"]],
+        "scores": [1.0, 1.0],
+    }
+
+
+def test_linked_text_is_shown_as_a_page_with_labels(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    (tmp_path / "text.txt").write_text("The City of Oxford.\nIn Oxenfurt.\n")
+    arguments = ["graph", "link", str(folder), str(tmp_path / "text.txt"), "--html", str(tmp_path / "page.html")]
+    assert run(arguments) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'page.html'}: 2 texts, 2 mentions\n"
+    page = (tmp_path / "page.html").read_text()
+    assert 'The <mark tabindex="0">City of Oxford<span class="entity"><bdi>Oxford <code>city1</code>' in page
+    assert run([*arguments, "--language", "de"]) == 0
+    assert "Oxenfurt <code>city1</code>" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, [["land0", 9 / 11]]), (5, [["land0", 9 / 11], ["city1", 2 / 11]])])
@@ -243,7 +276,7 @@ def test_candidates_of_each_mention_are_printed_when_asked_for(
         assert [entity for entity, _ in found] == [entity for entity, _ in expected]
         assert [share for _, share in found] == pytest.approx([share for _, share in expected])
     assert len(first["candidates"]) == 2
-    assert second == {"text": "Nothing here.", "mentions": [], "candidates": []}
+    assert second == {"text": "Nothing here.", "mentions": [], "scores": [], "candidates": []}
 
 
 def _type(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -258,9 +291,12 @@ def test_text_is_linked_from_standard_input_as_from_a_file(
     capsys.readouterr()
     assert run(["graph", "link", str(folder), str(tmp_path / "text.txt")]) == 0
     expected = capsys.readouterr().out
-    assert expected.count("city1") == 4
+    assert expected.count(', "city1"]') == 4
     _type(monkeypatch, data)
     assert run(["graph", "link", str(folder)]) == 0
+    assert capsys.readouterr().out == expected
+    _type(monkeypatch, data)
+    assert run(["graph", "link", str(folder), "-"]) == 0
     assert capsys.readouterr().out == expected
 
 

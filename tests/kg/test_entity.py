@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kelm.errors import InputError, UnknownName
-from kg.entity import Named, Neighbors, describe, found
+from kg.entity import Named, Neighbors, describe, found, label_of
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.labels import Attribute
 from tests.kg.test_graph import berlin
@@ -75,3 +75,9 @@ def test_relations_come_by_frequency_and_every_neighbor_is_there() -> None:
             assert len(one.shown) == one.count
         counts = [one.count for one in description.reaching]
         assert counts == sorted(counts, reverse=True)
+
+
+def test_a_label_is_of_the_language_asked_for_or_else_of_another(graph: KnowledgeGraph) -> None:
+    assert label_of(graph, "Q0", language="en") == "Springfield"
+    assert label_of(graph, "Q9", language="en") == "나라"
+    assert label_of(graph, "Q2", language="en") == label_of(graph, "unknown", language="en") == ""
