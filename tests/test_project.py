@@ -31,6 +31,7 @@ DOORS = {  # by which modules a heavy library enters; whatever else needs it ask
     "pykeen": ("kg/embeddings/pykeen.py", "kg/embeddings/pykeen_training.py", "kg/io/pykeen.py"),
     "pyoxigraph": ("kg/io/oxigraph.py", "kg/io/terms.py"),
     "rdflib": ("kg/io/rdflib.py",),
+    "spacy": ("kg/linking/spacy.py",),
     "sentencepiece": ("kelm/text/sentence_piece.py", "kelm/text/vocabulary.py"),
 }
 
