@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import nn
 
 from kelm.batch import Batch, Encoded, Texts, pack
@@ -22,6 +21,7 @@ from kelm.errors import KelmError, UnknownName, closest
 from kelm.model.config import EncoderConfig
 from kelm.model.encoder import Encoder, Pooler
 from kelm.model.extension import Stream
+from kelm.model.pooling import span_means
 from kelm.typing import Float, Int, Tensor
 from kg.enrich.labels import Numbering, key_of
 
@@ -112,7 +112,7 @@ class MarkedStates(nn.Module):
             elif state == "first":
                 read.append(hidden[row, first])
             elif state == "mean":
-                read.append(_mean(hidden, row, first, last))
+                read.append(span_means(hidden, row, first, last))
             else:
                 places = markers if state == "markers" else mentions
                 read += [hidden[row, place] for place in places.unbind(1)]
@@ -126,16 +126,3 @@ def _pooler(config: EncoderConfig, encoder: Encoder | None) -> Pooler:
     nn.init.normal_(fresh.dense.weight, std=config.initializer_range)
     nn.init.zeros_(fresh.dense.bias)
     return fresh
-
-
-def _mean(
-    hidden: Float[Tensor, "row token width"],
-    row: Int[Tensor, "text"],
-    first: Int[Tensor, "text"],
-    last: Int[Tensor, "text"],
-) -> Float[Tensor, "text width"]:
-    """Returns the mean of each text's tokens; several texts may share the row."""
-    place = torch.arange(hidden.shape[1], device=hidden.device)
-    within = ((place >= first.unsqueeze(1)) & (place <= last.unsqueeze(1))).to(hidden.dtype)
-    summed: Tensor = (within.unsqueeze(1) @ hidden[row]).squeeze(1)
-    return summed / within.sum(1, keepdim=True)

@@ -24,12 +24,16 @@ from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
+from kg.enrich.described_corpus import described_mentions
 from kg.enrich.linked_corpus import linked_text
 from kg.enrich.marked_corpora import marked_mentions, marked_pairs
 from kg.enrich.markers import Markers
 from kg.fusion.ernie import Ernie
+from kg.graph import KnowledgeGraph
 from kg.linking.base import Mentions
+from kg.linking.bi_encoder import Choice, Described
 from kg.objectives.entity_alignment import EntityAlignment
+from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.relations import RelationClassification, mark_pair
 
@@ -121,7 +125,15 @@ def _related(text: Encoded) -> Encoded:
     return mark_pair(_with_mentions(text), (1, 2), (4, 4), markers, relation=text.number % 3)
 
 
-def objective_texts(plugin: str) -> list[Encoded]:
+def _described(text: Encoded) -> Described:
+    """Two mentions; the entities have texts of their own, entity 3 is named by all."""
+    right = 10 + text.number
+    entities = {number: _plain_text(100 + number, 5 + number % 3) for number in (3, right, right + 10)}
+    mentions = (Choice(1, 2, right, (3, right + 10)), Choice(4, 4, 3))
+    return Described(text, mentions, entities, number=text.number, origin=text.origin)
+
+
+def objective_texts(plugin: str) -> list[Any]:
     """The same texts as an objective reads them."""
     return [OBJECTIVE_PARTS.get(plugin, lambda same: same)(text) for text in texts_of("")]
 
@@ -148,6 +160,11 @@ def _entity_alignment() -> tuple[Encoder, Objective[Any]]:
     encoder = _ernie()
     words = cast(Tokenizer, WordList())
     return encoder, EntityAlignment(encoder.config, tokenizer=words, entities=ENTITIES, width=WIDTH)
+
+
+def _mention_description() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, MentionDescription(encoder.config)
 
 
 def _relations() -> tuple[Encoder, Objective[Any]]:
@@ -206,21 +223,36 @@ def _corpus(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> C
     return plugin(str(path), tokenizer=words(), config=config, table=str(path.parent / "vectors"), **options)
 
 
+def _described_corpus(path: Path) -> Corpus[Any]:
+    folder = path.parent / "graph"
+    if not folder.is_dir():
+        names = {"Q1": ["bonn"], "Q2": ["rhine"], "Q3": ["bonn"], "Q4": ["rhine", "bonn"]}
+        KnowledgeGraph.from_triples([("Q1", "on", "Q2"), ("Q3", "on", "Q4")], labels={"en": names}).save(folder)
+    config = EncoderConfig(**{**SIZES, "vocab_size": words().vocabulary_size})
+    return described_mentions(str(path), graph=str(folder), tokenizer=words(), config=config)
+
+
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions}
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie}
-OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Encoded]] = {
+OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "entity_alignment": _with_mentions,
     "entity_typing": _typed,
+    "mention_description": _described,
     "relations": _related,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
     "entity_alignment": _entity_alignment,
     "entity_typing": _entity_typing,
+    "mention_description": _mention_description,
     "mlm": _mlm,
     "relations": _relations,
 }
 CORPORA: dict[str, CorpusExample] = {
+    "described_mentions": CorpusExample(
+        [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
+        _described_corpus,
+    ),
     "linked_text": CorpusExample(
         [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
         partial(_corpus, linked_text),
