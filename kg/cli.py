@@ -56,7 +56,11 @@ def build(
         list[Path] | None, typer.Option(help="The same of further names, none of them preferred; may be repeated.")
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="The files' format, such as .nt, where their names do not tell.")
+        str | None,
+        typer.Option(
+            help="The files' format where their names do not tell: tsv, csv, spo, nt, ttl, nq, trig, rdf, jsonld, "
+            "wikidata, lmf or conceptnet."
+        ),
     ] = None,
     columns: Annotated[
         str,
@@ -76,8 +80,8 @@ def build(
 
     Files: .tsv .txt .csv, .spo (K-BERT), .nt .ttl .nq .trig .rdf .owl .jsonld, .json (Wikidata's dump), .xml
     (wordnets), ConceptNet's .csv, each also .gz .bz2 .xz .zst.
-    Folders: a graph saved before, X-FACTR, CoDEx, WordNet. Data sets of PyKEEN: pykeen:nations. A bad line ends the
-    reading unless --skip-bad allows it.
+    Folders: a graph saved before, X-FACTR, CoDEx, WordNet, FB15k-237, train.txt with valid.txt and test.txt. Data sets
+    of PyKEEN: pykeen:nations. A bad line ends the reading unless --skip-bad allows it.
 
     Example: kelm graph build facts.nt.gz labels.ttl --out graph --languages en,de
     """
@@ -168,7 +172,10 @@ def export(
     source: Annotated[str, typer.Argument(help="A saved graph, or any source that build reads.")],
     to: Annotated[Path, typer.Option(help="The file to write; its name tells the format, .gz and the like compress.")],
     format: Annotated[
-        str | None, typer.Option(help="The format, such as .nt, where the file's name does not tell.")
+        str | None,
+        typer.Option(
+            help="The format where the file's name does not tell: tsv, csv, spo, nt, ttl, nq, trig, rdf or jsonld."
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="A table to write beside it: name, language, text, and label or alias.")

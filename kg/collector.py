@@ -127,27 +127,29 @@ class Collector:
             _check_names(entity=entity, type=kind)
         self.type_rows.append((self.names[entity], self.names[kind]))
 
-    def label(self, entity: str, language: str, text: str, *, preferred: bool = True) -> None:
+    def label(self, entity: str, language: str, text: str, *, preferred: bool = True) -> bool:
         """Adds a label (or an alias) to an entity; `language` may be "". The first preferred label stays preferred.
+
+        Returns whether it was kept: False if its language is not wanted.
 
         Raises:
             FormatError: the text has no visible character.
         """
-        self._label(entity, ENTITY, language, text, preferred)
+        return self._label(entity, ENTITY, language, text, preferred)
 
-    def relation_label(self, relation: str, language: str, text: str, *, preferred: bool = True) -> None:
+    def relation_label(self, relation: str, language: str, text: str, *, preferred: bool = True) -> bool:
         """Adds a label to a relation, as `label` does to an entity."""
-        self._label(relation, RELATION, language, text, preferred)
+        return self._label(relation, RELATION, language, text, preferred)
 
-    def type_label(self, kind: str, language: str, text: str, *, preferred: bool = True) -> None:
+    def type_label(self, kind: str, language: str, text: str, *, preferred: bool = True) -> bool:
         """Adds a label to a type, as `label` does to an entity."""
-        self._label(kind, TYPE, language, text, preferred)
+        return self._label(kind, TYPE, language, text, preferred)
 
-    def label_any(self, name: str, language: str, text: str, *, preferred: bool = True) -> None:
+    def label_any(self, name: str, language: str, text: str, *, preferred: bool = True) -> bool:
         """Adds a label to whatever `name` turns out to be (several roles perhaps); to an entity if nothing else."""
-        self._label(name, WHATEVER, language, text, preferred)
+        return self._label(name, WHATEVER, language, text, preferred)
 
-    def _label(self, name: str, role: int, language: str, text: str, preferred: bool) -> None:
+    def _label(self, name: str, role: int, language: str, text: str, preferred: bool) -> bool:
         if not text.strip():
             raise FormatError(
                 f'expected a label of "{name}", found "{text}"',
@@ -157,6 +159,7 @@ class Collector:
         number = self.language(language)
         if number >= 0:
             self.label_rows.append((self.names[name], role, number, preferred, self.texts[text]))
+        return number >= 0
 
     def language(self, language: str) -> int:
         """Returns the number of a language, -1 if its labels are not wanted."""

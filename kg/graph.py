@@ -25,7 +25,7 @@ from kg.collector import ENTITY, RELATION, TYPE, Collector
 from kg.keys import first_rows, row_keys
 from kg.labels import Attributes, Labels, Types
 from kg.parts import Parts
-from kg.report import Report
+from kg.report import UNWANTED, Report
 from kg.storage import open_columns, save_columns
 from kg.vocabulary import Vocabulary
 
@@ -269,12 +269,16 @@ class GraphBuilder(Collector):
         self.triple_rows.extend(np.stack((entity[graph.heads], relation[graph.relations], entity[graph.tails]), axis=1))
         owners = np.repeat(entity, np.diff(graph.types.offsets))
         self.type_rows.extend(np.stack((owners, numbers[TYPE][graph.types.values]), axis=1))
-        self._labels_of(graph.labels, numbers)
+        kept = self._labels_of(graph.labels, numbers)
         self._attributes_of(graph.attributes, entity)
         self.reports.extend(graph.reports)
+        if kept < len(graph.labels):
+            dropped = {UNWANTED: len(graph.labels) - kept}
+            self.reports.append(Report("graph as read so far", "graph", lines=len(graph), labels=kept, dropped=dropped))
         return self
 
-    def _labels_of(self, labels: Labels, numbers: Mapping[int, Int32[np.ndarray, "name"]]) -> None:
+    def _labels_of(self, labels: Labels, numbers: Mapping[int, Int32[np.ndarray, "name"]]) -> int:
+        """Adds the labels in wanted languages and returns how many these are."""
         wanted = [
             (kind, self.language(code), table, table.rows(code))
             for kind, table in ((ENTITY, labels.entities), (RELATION, labels.relations), (TYPE, labels.types))
@@ -291,6 +295,7 @@ class GraphBuilder(Collector):
             owner = numbers[kind][table.owner[rows]]
             same = (np.full_like(owner, kind), np.full_like(owner, language))
             self.label_rows.extend(np.stack((owner, *same, table.preferred[rows], texts[table.text[rows]]), axis=1))
+        return sum(rows.stop - rows.start for *_, rows in wanted)
 
     def _attributes_of(self, attributes: Attributes, entity: Int32[np.ndarray, "name"]) -> None:
         pools = (

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-__all__ = ["Report"]
+__all__ = ["UNWANTED", "Report"]
+
+UNWANTED = "label in an unwanted language"  # why labels are dropped where languages were chosen
 
 
 @dataclass(frozen=True, slots=True)

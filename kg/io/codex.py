@@ -3,8 +3,9 @@
     codex-m/{train,valid,test}.txt, {valid,test}_negatives.txt       head, relation, tail
     entity2types.json    types.{lang}.json    relations.{lang}.json    entity_labels.partial.tsv
 
-Files may be compressed. The layout of the original repository (`triples/`, `types/`, `relations/`, `entities/`) is
-read as well. Source: Safavi and Koutra, 2020, https://github.com/tsafavi/codex.
+A description of an entity is its attribute in the file's language; one of a relation or a type, and a link, are counted
+in the report. Files may be compressed. The layout of the original repository (`triples/`, `types/`, `relations/`,
+`entities/`) is read as well. Source: Safavi and Koutra, 2020, https://github.com/tsafavi/codex.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io import tsv
 from kg.io.journal import Journal
 from kg.io.source import beside, json_value, lines, required
+from kg.labels import DESCRIPTION
 
 __all__ = ["Codex", "holds", "read", "sizes"]
 
 _SPLITS = ("train", "valid", "test")
+_REMEDY = "Copy the file again."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,14 +107,17 @@ def read(folder: str | Path, size: str = "m", *, languages: Collection[str] | No
 
 def _types(folder: str | Path) -> Iterator[tuple[str, list[str]]]:
     path = beside(folder, "entity2types.json") or beside(Path(folder) / "types", "entity2types.json")
-    if path is not None:
-        yield from _mapping(path).items()
+    for entity, kinds in _mapping(path).items() if path is not None else ():
+        if not isinstance(kinds, list) or not all(isinstance(kind, str) and kind.strip() for kind in kinds):
+            problem = f"expected a list of types, found {kinds!r}"
+            raise FormatError(problem, path=path, field=entity, remedy=_REMEDY)
+        yield entity, kinds
 
 
 def _label(builder: GraphBuilder, folder: str | Path, entities: Collection[str], journal: Journal) -> None:
     """Adds names of relations, types and entities, where the graph has them."""
     kinds = {kind for entity, kinds in _types(folder) if entity in entities for kind in kinds}
-    known: dict[str, tuple[Container[str], Callable[[str, str, str], None]]] = {
+    known: dict[str, tuple[Container[str], Callable[[str, str, str], bool]]] = {
         "relations": (builder.names, builder.relation_label),
         "types": (kinds, builder.type_label),
         "entities": (entities, builder.label),
@@ -119,14 +125,36 @@ def _label(builder: GraphBuilder, folder: str | Path, entities: Collection[str],
     for kind, (names, add) in known.items():
         for language, path in _files(folder, kind):
             for name, record in _mapping(path).items():
-                label = str(record.get("label") or "")
-                if not label.strip() or name not in names:
-                    journal.drop(f"{kind}: no label, or not in the graph")
-                elif builder.language(language) >= 0:
-                    add(name, language, label)
-                    journal.counts["labels"] += 1
+                if name not in names:
+                    journal.drop(f"{kind}: not in the graph")
+                    continue
+                texts = _texts(record, path, name)
+                if label := texts.pop("label", ""):
+                    journal.label(add(name, language, label))
+                else:
+                    journal.drop(f"{kind}: no label")
+                if kind == "entities" and (text := texts.pop("description", "")):
+                    _describe(builder, name, text, language, journal)
+                for key in texts:
+                    journal.drop(f"{kind}: {key}")
     if partial := beside(folder, "entity_labels.partial.tsv"):
         _label_partially(builder, partial, entities, journal)
+
+
+def _texts(record: Any, path: Path, name: str) -> dict[str, str]:
+    """Returns those of a record's texts that are not blank."""
+    if not isinstance(record, dict) or not all(isinstance(text, str | None) for text in record.values()):
+        problem = f"expected an object of texts, found {record!r}"
+        raise FormatError(problem, path=path, field=name, remedy=_REMEDY)
+    return {key: text for key, text in record.items() if text and text.strip()}
+
+
+def _describe(builder: GraphBuilder, name: str, text: str, language: str, journal: Journal) -> None:
+    if builder.language(language) < 0:
+        journal.drop("description in an unwanted language")
+        return
+    builder.attribute(name, DESCRIPTION, text, language=language)
+    journal.counts["attributes"] += 1
 
 
 def _label_partially(builder: GraphBuilder, path: Path, entities: Collection[str], journal: Journal) -> None:
@@ -134,10 +162,11 @@ def _label_partially(builder: GraphBuilder, path: Path, entities: Collection[str
         fields = text.split("\t")
         if len(fields) != 4 or not fields[2].strip():
             problem = f"expected entity, language, label and source, found {fields}"
-            journal.bad(FormatError(problem, path=path, remedy="Copy the file again."), line=number)
+            journal.bad(FormatError(problem, path=path, remedy=_REMEDY), line=number)
         elif fields[0] in entities:
-            builder.label(fields[0], fields[1], fields[2], preferred=not fields[3].endswith("alias"))
-            journal.counts["labels"] += 1
+            journal.label(builder.label(*fields[:3], preferred=not fields[3].endswith("alias")))
+        else:
+            journal.drop("entities: not in the graph")
 
 
 def _files(folder: str | Path, kind: str) -> Iterator[tuple[str, Path]]:
@@ -151,5 +180,5 @@ def _files(folder: str | Path, kind: str) -> Iterator[tuple[str, Path]]:
 def _mapping(path: Path) -> Mapping[str, Any]:
     value = json_value(path)
     if not isinstance(value, dict):
-        raise FormatError("expected a JSON object", path=path, line=1, remedy="Copy the file again.")
+        raise FormatError("expected a JSON object", path=path, line=1, remedy=_REMEDY)
     return value

@@ -124,8 +124,7 @@ def _label(builder: GraphBuilder, name: str, journal: Journal) -> None:
     else:
         parts = name.split("/")
         language, text = _language(name), parts[3].replace("_", " ") if len(parts) > 3 and parts[1] == "c" else ""
-    if not text.strip() or builder.language(language) < 0:
+    if not text.strip():
         journal.drop("name without a label")
         return
-    (builder.relation_label if name.startswith(_RELATION) else builder.label)(name, language, text)
-    journal.counts["labels"] += 1
+    journal.label((builder.relation_label if name.startswith(_RELATION) else builder.label)(name, language, text))

@@ -1,7 +1,7 @@
 """One `read` for every source: a file by its name, a folder by what is in it, an object by its library.
 
 .tsv .txt .csv   .spo   .nt .ttl .nq .trig .rdf .owl .jsonld   .json .xml   each also .gz .bz2 .xz .zst
-folders: a saved graph, X-FACTR, CoDEx, WordNet, train.txt with valid.txt and test.txt
+folders: a saved graph, X-FACTR, CoDEx, WordNet, FB15k-237, train.txt with valid.txt and test.txt
 objects: rdflib, networkx, PyKEEN, an open KnowledgeGraph       "pykeen:nations": a data set of PyKEEN's
 """
 
@@ -13,7 +13,22 @@ from typing import Any
 
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, conceptnet, lmf, networkx, pykeen, rdf, rdflib, splits, spo, tsv, wikidata, wordnet, xfactr
+from kg.io import (
+    codex,
+    conceptnet,
+    fb15k237,
+    lmf,
+    networkx,
+    pykeen,
+    rdf,
+    rdflib,
+    splits,
+    spo,
+    tsv,
+    wikidata,
+    wordnet,
+    xfactr,
+)
 from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
@@ -21,23 +36,24 @@ from kg.storage import MANIFEST
 __all__ = ["FORMATS", "feed", "read", "write"]
 
 FORMATS: Mapping[str, str] = {
-    ".tsv": "triples between tabs",
-    ".txt": "triples between tabs",
-    ".csv": "triples between commas",
-    ".spo": "K-BERT's triples of words",
-    ".nt": "RDF, N-Triples",
-    ".ttl": "RDF, Turtle",
-    ".nq": "RDF, N-Quads",
-    ".trig": "RDF, TriG",
-    ".rdf": "RDF/XML",
-    ".owl": "RDF/XML",
-    ".jsonld": "RDF, JSON-LD",
-    ".json": "Wikidata's dump, an entity a line",
-    ".xml": "a wordnet in LMF, such as Open English WordNet",
+    "tsv": "triples between tabs",
+    "csv": "triples between commas",
+    "spo": "K-BERT's triples of words",
+    "nt": "RDF, N-Triples",
+    "ttl": "RDF, Turtle",
+    "nq": "RDF, N-Quads",
+    "trig": "RDF, TriG",
+    "rdf": "RDF/XML",
+    "jsonld": "RDF, JSON-LD",
+    "wikidata": "Wikidata's dump, an entity a line",
+    "lmf": "a wordnet in XML, such as Open English WordNet",
     "conceptnet": "ConceptNet's assertions, a .csv that begins with /a/[",
 }
-_TABLES = (".tsv", ".txt", ".csv")
-_READ_ONLY = (".json", ".xml", "conceptnet")
+"""The formats of files by name. Most are the file's ending too, with a dot or without."""
+
+_ENDINGS = {"txt": "tsv", "owl": "rdf", "json": "wikidata", "xml": "lmf"}  # that are no name of a format
+_RDF = ("nt", "ttl", "nq", "trig", "rdf", "jsonld")
+_READ_ONLY = ("wikidata", "lmf", "conceptnet")
 
 
 def read(
@@ -47,7 +63,7 @@ def read(
 
     Args:
         sources: files, folders, "pykeen:NAME", or graphs of rdflib, networkx, PyKEEN or kelm.
-        format: one of `FORMATS`, for files whose names do not tell.
+        format: one of `FORMATS`, or the ending of such a file, for files whose names do not tell.
         languages: keep labels in these languages only; all if None.
         skip_bad: bad lines of a file to leave out before one raises.
 
@@ -84,13 +100,21 @@ def feed(
     if Path(source).is_dir():
         _feed_folder(builder, Path(source), skip_bad, progress)
         return
-    found = format or suffix(source)
-    if found == ".csv" and conceptnet.holds(source):
+    found = _named(format or suffix(source))
+    if found == "csv" and format is None and conceptnet.holds(source):
         found = "conceptnet"
-    if found in _TABLES:
-        tsv.feed(builder, source, columns=columns, header=header, skip_bad=skip_bad, progress=progress)
+    if found in ("tsv", "csv"):
+        how = {"columns": columns, "header": header, "commas": found == "csv"}
+        tsv.feed(builder, source, **how, skip_bad=skip_bad, progress=progress)  # type: ignore[arg-type]
     else:
         _feed_file(builder, source, found, skip_bad, progress)
+
+
+def _named(format: str) -> str:
+    """Returns the name in `FORMATS` that a name or an ending means, or what was given."""
+    plain = format.lower().removeprefix(".")
+    found = _ENDINGS.get(plain, plain)
+    return found if found in FORMATS else format
 
 
 def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: int, progress: Progress | None) -> None:
@@ -100,13 +124,13 @@ def _feed_file(builder: GraphBuilder, path: str | Path, format: str, skip_bad: i
         raise FormatError(
             f'cannot tell the format of a file that ends in "{format}"',
             path=path,
-            remedy=f"{closest(format, FORMATS)} Rename it, or name its format.",
+            remedy=f"{closest(format.removeprefix('.'), FORMATS)} Rename it, or name its format.",
         )
-    feeders = {".spo": spo.feed, ".json": wikidata.feed, ".xml": lmf.feed, "conceptnet": conceptnet.feed}
+    feeders = {"spo": spo.feed, "wikidata": wikidata.feed, "lmf": lmf.feed, "conceptnet": conceptnet.feed}
     if format in feeders:
         feeders[format](builder, path, skip_bad=skip_bad, progress=progress)
     else:
-        rdf.feed(builder, path, syntax=format, skip_bad=skip_bad, progress=progress)
+        rdf.feed(builder, path, syntax=f".{format}", skip_bad=skip_bad, progress=progress)
 
 
 def _feed_folder(builder: GraphBuilder, folder: Path, skip_bad: int, progress: Progress | None) -> None:
@@ -119,12 +143,14 @@ def _feed_folder(builder: GraphBuilder, folder: Path, skip_bad: int, progress: P
             builder.graph(codex.read(folder, size).graph)
     elif wordnet.holds(folder):
         wordnet.feed(builder, folder, skip_bad=skip_bad, progress=progress)
+    elif fb15k237.holds(folder):
+        fb15k237.feed(builder, folder, skip_bad=skip_bad, progress=progress)
     elif parts := splits.files(folder):
         for path in parts.values():
             tsv.feed(builder, path, skip_bad=skip_bad, progress=progress)
     else:
         raise FormatError(
-            "this folder is no saved graph, no X-FACTR, no CoDEx and no WordNet, and has no train.txt",
+            "this folder is no saved graph, no X-FACTR, no CoDEx, no WordNet and no FB15k-237, and has no train.txt",
             path=folder,
             remedy=f"Name a file in it ({', '.join(FORMATS)}), or another folder.",
         )
@@ -149,20 +175,20 @@ def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None,
     """Writes the graph to a file, in the format that its name tells. TSV, CSV and .spo hold the triples only.
 
     Args:
-        format: one of `FORMATS`, for a file whose name does not tell.
+        format: one of `FORMATS`, or its ending, for a file whose name does not tell.
         language: of the words in .spo, where K-BERT expects words; names stay names if None.
 
     Raises:
         FormatError: no format has that name, or the file cannot be written.
     """
-    found = format or suffix(path)
+    found = _named(format or suffix(path))
     written = [format for format in FORMATS if format not in _READ_ONLY]
     if found not in written:
         problem = f'no file can be written as "{found}"' if found in FORMATS else f'no format is called "{found}"'
-        raise FormatError(problem, path=path, remedy=closest(found, written))
-    if found == ".spo":
+        raise FormatError(problem, path=path, remedy=closest(found.removeprefix("."), written))
+    if found == "spo":
         spo.write(graph, path, language=language)
-    elif found in _TABLES:
-        tsv.write(graph, path)
+    elif found in _RDF:
+        rdf.write(graph, path, syntax=f".{found}")
     else:
-        rdf.write(graph, path, syntax=found)
+        tsv.write(graph, path, commas=found == "csv")

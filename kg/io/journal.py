@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kelm.errors import FormatError, InputError
-from kg.report import Report
+from kg.report import UNWANTED, Report
 
 __all__ = ["Journal", "Progress"]
 
@@ -67,6 +67,13 @@ class Journal:
         """Counts something that is left out without being wrong."""
         if count:
             self._dropped[reason] += count
+
+    def label(self, kept: bool) -> None:
+        """Counts a label, or one whose language nobody asked for; `kept` is what the builder's method returned."""
+        if kept:
+            self.counts["labels"] += 1
+        else:
+            self.drop(UNWANTED)
 
     def report(self) -> Report:
         """Returns the account so far."""

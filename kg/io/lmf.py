@@ -118,7 +118,7 @@ class _Reading:
     def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
         if not self._depth and tag != _ROOT:
             problem = f"expected a wordnet ({_ROOT}), found <{tag}>"
-            remedy = "Name the format if this is RDF/XML (.rdf)."
+            remedy = "Name the format if this is RDF/XML (rdf)."
             raise FormatError(problem, path=self.journal.source, line=line, remedy=remedy)
         self._depth += 1
         try:
@@ -220,17 +220,14 @@ class _Reading:
         last = len(place)
         preferred: set[str] = set()  # languages
         for word in sorted(words, key=lambda word: min(place.get(word.entry, last), place.get(word.sense, last))):
-            if self.builder.language(word.language) < 0:
-                self.journal.drop("label in an unwanted language")
-                continue
             try:
                 first = word.language not in preferred
-                self.builder.label(synset, word.language, word.lemma.replace("_", " "), preferred=first)
+                kept = self.builder.label(synset, word.language, word.lemma.replace("_", " "), preferred=first)
             except FormatError as error:
                 self.journal.bad(error, line=word.line, reason="blank label")
                 continue
             preferred.add(word.language)
-            self.journal.counts["labels"] += 1
+            self.journal.label(kept)
 
     def _found(self, name: str) -> str:
         """Returns the synset that an id means, of a synset or of a sense; "" if the file has none."""

@@ -117,5 +117,4 @@ def _describe(add: Any, name: str, data: Mapping[str, Any], journal: Journal) ->
     for kind in ("labels", "aliases"):
         for language, texts in data.get(kind, {}).items():
             for text in [texts] if isinstance(texts, str) else texts:
-                add(name, language, text, preferred=kind == "labels")
-                journal.counts["labels"] += 1
+                journal.label(add(name, language, text, preferred=kind == "labels"))

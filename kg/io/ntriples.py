@@ -26,6 +26,7 @@ from kg.io.columns import numbers
 from kg.io.journal import Journal, Progress
 from kg.io.source import chunks, decoded
 from kg.labels import language_code
+from kg.report import UNWANTED
 
 __all__ = ["feed"]
 
@@ -228,7 +229,7 @@ class _Reading:
         label &= ~unwanted
         texts = numbers(chunk, spans.starts[label, 2], spans.stops[label, 2], self._text)
         values = numbers(chunk, spans.starts[attribute, 2], spans.stops[attribute, 2], self.builder.values.numbers)
-        self.journal.drop("label in an unwanted language", int(unwanted.sum()))
+        self.journal.drop(UNWANTED, int(unwanted.sum()))
         self.journal.drop("blank label", int((texts < 0).sum()))
         visible = np.flatnonzero(label)[texts >= 0]
         preferred = predicate[visible] != self._alias

@@ -64,7 +64,7 @@ def feed(
     """
     kinds: dict[str | Path, str] = {}
     for path in paths:
-        found = syntax or suffix(path)
+        found = suffix(path) if syntax is None else f".{syntax.lower().removeprefix('.')}"
         if found not in oxigraph.FORMATS:
             remedy = f"A query chooses from RDF: {', '.join(oxigraph.FORMATS)}."
             raise FormatError(f'"{found}" is no RDF syntax', path=path, remedy=remedy)

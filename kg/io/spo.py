@@ -38,14 +38,13 @@ def feed(
     """
     journal = Journal(path, "spo", skip_bad=skip_bad, progress=progress)
     known: set[str] = set()
-    for number, triple in tsv.triples(path, journal):
+    for number, triple in tsv.triples(path, journal, commas=False):
         if not tsv.add(builder, journal, number, triple):
             continue
         for word in triple:
             if word not in known:
                 known.add(word)
-                builder.label_any(word, language, word)
-                journal.counts["labels"] += 1
+                journal.label(builder.label_any(word, language, word))
     report = journal.report()
     builder.reports.append(report)
     return report
@@ -61,7 +60,7 @@ def write(graph: KnowledgeGraph, path: str | Path, *, language: str | None = Non
         FormatError: a word holds a tab or a line end; or the file cannot be written.
     """
     if language is None:
-        tsv.write(graph, path)
+        tsv.write(graph, path, commas=False)
         return
     entities = [graph.label(number, language) or name for number, name in enumerate(graph.entities)]
     relations = [graph.relation_label(number, language) or name for number, name in enumerate(graph.relation_names)]
@@ -69,4 +68,4 @@ def write(graph: KnowledgeGraph, path: str | Path, *, language: str | None = Non
     rows = (
         (entities[head], relations[relation], entities[tail]) for head, relation, tail in zip(*columns, strict=True)
     )
-    tsv.write_rows(rows, path)
+    tsv.write_rows(rows, path, commas=False)

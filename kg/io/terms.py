@@ -129,15 +129,13 @@ def add(builder: Collector, journal: Journal, statement: Statement) -> None:
     elif object.datatype or predicate not in (*LABELS, ALIAS):
         builder.attribute(subject, predicate, object.text, language=object.language, datatype=object.datatype)
         journal.counts["attributes"] += 1
-    elif builder.language(object.language) < 0:
-        journal.drop("label in an unwanted language")
     else:
         try:
-            builder.label_any(subject, object.language, object.text, preferred=predicate != ALIAS)
+            kept = builder.label_any(subject, object.language, object.text, preferred=predicate != ALIAS)
         except FormatError:  # an RDF literal may be blank; a name may not
             journal.drop("blank label")
         else:
-            journal.counts["labels"] += 1
+            journal.label(kept)
 
 
 def statements(graph: KnowledgeGraph) -> Iterator[Statement]:

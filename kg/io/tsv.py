@@ -4,7 +4,8 @@
     Q64<TAB>en<TAB>Berlin                           labels; the first of a name and language is preferred
     Q64<TAB>en<TAB>Berlin, Germany<TAB>alias        a fourth column may say label or alias
 
-`.csv` files are read by the rules of CSV (commas, quotes); all others split at tabs and know no quotes.
+`.csv` files are read by the rules of CSV (commas, quotes); all others split at tabs and know no quotes. `commas` says
+it of a file whose name does not.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def feed(
     *,
     columns: Sequence[str] = COLUMNS,
     header: bool = False,
+    commas: bool | None = None,
     skip_bad: int = 0,
     progress: Progress | None = None,
 ) -> Report:
@@ -61,14 +63,15 @@ def feed(
         columns: what each column holds: head, relation and tail once each, "-" for a column to ignore. Or which
             column of the header holds what: "head=subject", "relation=predicate", "tail=object".
         header: the first line names the columns, in place of `columns`.
+        commas: whether this is CSV; by the file's name if None.
         skip_bad: how many bad lines to leave out before one raises.
 
     Raises:
         FormatError: names file, line, field and remedy.
     """
     journal = Journal(path, "tsv", skip_bad=skip_bad, progress=progress)
-    if suffix(path) == ".csv":
-        for number, triple in triples(path, journal, columns=columns, header=header):
+    if _is_csv(path, commas):
+        for number, triple in triples(path, journal, columns=columns, header=header, commas=True):
             add(builder, journal, number, triple)
     else:
         _feed_tabs(builder, journal, columns, header)
@@ -129,7 +132,7 @@ def _feed_tabs(builder: GraphBuilder, journal: Journal, columns: Sequence[str], 
     layout, after = _layout(columns), 0
     if header or layout is None:
         first = Journal(journal.source, journal.kind, skip_bad=journal.skip_bad)
-        after, layout = _headed(_rows(journal.source, first), columns, journal.source)
+        after, layout = _headed(_rows(journal.source, first, commas=False), columns, journal.source)
     for number, fields in add_tables(builder, journal, places=layout.places, width=layout.width, after=after):
         if len(fields) == layout.width:  # a blank name
             add(builder, journal, number, layout.triple(fields))
@@ -138,10 +141,15 @@ def _feed_tabs(builder: GraphBuilder, journal: Journal, columns: Sequence[str], 
 
 
 def triples(
-    path: str | Path, journal: Journal, *, columns: Sequence[str] = COLUMNS, header: bool = False
+    path: str | Path,
+    journal: Journal,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    header: bool = False,
+    commas: bool | None = None,
 ) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Yields line number and triple of each line with the right number of columns; `journal` takes the others."""
-    layout, rows = _layout(columns), _rows(path, journal)
+    layout, rows = _layout(columns), _rows(path, journal, commas=_is_csv(path, commas))
     if header or layout is None:
         _, layout = _headed(rows, columns, path)
     for number, fields in rows:
@@ -187,9 +195,13 @@ def _refuse(journal: Journal, number: int, fields: Sequence[str], layout: _Layou
     journal.bad(error, line=number, reason="wrong column count")
 
 
-def _rows(path: str | Path, journal: Journal) -> Iterator[tuple[int, list[str]]]:
+def _is_csv(path: str | Path, commas: bool | None) -> bool:
+    return suffix(path) == ".csv" if commas is None else commas
+
+
+def _rows(path: str | Path, journal: Journal, *, commas: bool) -> Iterator[tuple[int, list[str]]]:
     """Yields the fields of each line that is not blank."""
-    if suffix(path) == ".csv":
+    if commas:
         yield from _csv_rows(path, journal)
         return
     for number, text in lines(path, journal):
@@ -288,7 +300,7 @@ def feed_labels(
     journal = Journal(path, "labels", skip_bad=skip_bad, progress=progress)
     seen: set[tuple[str, str, str]] = set()
     named: set[tuple[str, str]] = set()
-    for number, fields in _rows(path, journal):
+    for number, fields in _rows(path, journal, commas=_is_csv(path, None)):
         if len(fields) not in (3, 4) or fields[3:] not in ([], ["label"], ["alias"]):
             expected = "3 columns (name, language, text), or a fourth that says label or alias"
             journal.bad(
@@ -307,25 +319,32 @@ def feed_labels(
         preferred = fields[3] == "label" if len(fields) == 4 else not aliases and (name, language) not in named
         named.add((name, language))
         try:
-            builder.label_any(name, language, text, preferred=preferred)
+            kept = builder.label_any(name, language, text, preferred=preferred)
         except FormatError as error:
             journal.bad(error, line=number, reason="blank label")
         else:
-            journal.counts["labels"] += 1
+            journal.label(kept)
     report = journal.report()
     builder.reports.append(report)
     return report
 
 
-def write(graph: KnowledgeGraph, path: str | Path, *, columns: Sequence[str] = COLUMNS, header: bool = False) -> None:
-    """Writes the triples, one a line; CSV if the name ends in .csv (perhaps compressed).
+def write(
+    graph: KnowledgeGraph,
+    path: str | Path,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    header: bool = False,
+    commas: bool | None = None,
+) -> None:
+    """Writes the triples, one a line; as CSV if `commas` says so, or the name ends in .csv (perhaps compressed).
 
     Raises:
         FormatError: a name holds a tab or a line end, which TSV cannot write; or the file cannot be written.
     """
     places = _places(columns)
     rows = _ordered(graph.names(), places, len(columns))
-    write_rows(chain([columns] if header else [], rows), path)
+    write_rows(chain([columns] if header else [], rows), path, commas=commas)
 
 
 def write_labels(graph: KnowledgeGraph, path: str | Path) -> None:
@@ -344,10 +363,10 @@ def write_labels(graph: KnowledgeGraph, path: str | Path) -> None:
     write_rows(rows, path)
 
 
-def write_rows(rows: Iterable[Sequence[str]], path: str | Path) -> None:
-    """Writes rows of fields; CSV if the name ends in .csv (perhaps compressed). Errors as `write`."""
+def write_rows(rows: Iterable[Sequence[str]], path: str | Path, *, commas: bool | None = None) -> None:
+    """Writes rows of fields; arguments and errors as `write`."""
     with written(path) as file:
-        _write_rows(file, path, rows)
+        _write_rows(file, path, rows, commas=_is_csv(path, commas))
 
 
 def _ordered(triples: Iterable[tuple[str, str, str]], places: tuple[int, int, int], width: int) -> Iterator[list[str]]:
@@ -358,9 +377,9 @@ def _ordered(triples: Iterable[tuple[str, str, str]], places: tuple[int, int, in
         yield row
 
 
-def _write_rows(file: IO[bytes], path: str | Path, rows: Iterable[Sequence[str]]) -> None:
+def _write_rows(file: IO[bytes], path: str | Path, rows: Iterable[Sequence[str]], *, commas: bool) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    if suffix(path) == ".csv":
+    if commas:
         csv.writer(text).writerows(rows)  # ends lines as RFC 4180 has them, and quotes those characters
     else:
         for row in rows:

@@ -31,6 +31,7 @@ from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io.journal import Journal, Progress
 from kg.io.source import json_object, lines
 from kg.labels import DESCRIPTION, Attribute, language_code
+from kg.report import UNWANTED
 
 __all__ = ["INSTANCE_OF", "feed", "read"]
 
@@ -40,7 +41,6 @@ _REMEDY = "Copy the dump again, or allow bad lines to be skipped (skip_bad, --sk
 _XSD, _ENTITY = "http://www.w3.org/2001/XMLSchema#", "http://www.wikidata.org/entity/"
 _POINT = "http://www.opengis.net/ont/geosparql#wktLiteral"
 _EARTH, _GREGORIAN = f"{_ENTITY}Q2", f"{_ENTITY}Q1985727"
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _TIME = re.compile(r"([+-])(\d{4,})-(\d\d)-(\d\d)T00:00:00Z")
 _PRECISION = {9: ("gYear", 1), 10: ("gYearMonth", 2), 11: ("date", 3)}  # name of the datatype, parts of the date
 
@@ -90,8 +90,6 @@ class _Said:
 def _said(text: str, path: str | Path, number: int, builder: GraphBuilder) -> _Said:
     record = json_object(text, path, number)
     try:
-        if _SURROGATE.search(text):  # half of a pair is no text
-            json.dumps(record, ensure_ascii=False).encode()
         said = _Said(_name(record["id"]), str(record.get("type", "item")))
         if said.kind not in ("item", "property"):
             said.dropped[f"entity of another kind ({said.kind})"] += 1
@@ -103,7 +101,8 @@ def _said(text: str, path: str | Path, number: int, builder: GraphBuilder) -> _S
         said.dropped["sitelink"] += len(_mapping(record.get("sitelinks")))
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise FormatError(f"expected an entity of Wikidata ({what})", remedy=_REMEDY) from error
+        remedy = f"{_REMEDY} Name the format if this is another one, such as jsonld."
+        raise FormatError(f"expected an entity of Wikidata ({what})", remedy=remedy) from error
     return said
 
 
@@ -131,7 +130,7 @@ def _names(said: _Said, record: Mapping[str, Any], builder: GraphBuilder) -> Non
     for preferred, kind in ((True, "labels"), (False, "aliases")):
         for language, found in _mapping(record.get(kind)).items():
             if builder.language(language) < 0:
-                said.dropped["label in an unwanted language"] += 1 if preferred else len(found)
+                said.dropped[UNWANTED] += 1 if preferred else len(found)
                 continue
             texts = [_text(one["value"]) for one in ([found] if preferred else found)]
             visible = [text for text in texts if text.strip()]

@@ -29,6 +29,7 @@ from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io.journal import Journal, Progress
 from kg.io.source import beside, lines, required
 from kg.labels import DESCRIPTION
+from kg.report import UNWANTED
 
 __all__ = ["OFFSET", "POINTERS", "SUPERSENSES", "feed", "holds", "read"]
 
@@ -257,7 +258,7 @@ def _add(builder: GraphBuilder, name: str, synset: _Synset, journal: Journal) ->
     builder.type(name, synset.supersense)
     journal.counts["types"] += 1
     if builder.language(_LANGUAGE) < 0:
-        journal.drop("label in an unwanted language", len(synset.words))
+        journal.drop(UNWANTED, len(synset.words))
         journal.drop("description in an unwanted language")
     else:
         for place, word in enumerate(synset.words):

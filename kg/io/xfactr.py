@@ -10,7 +10,6 @@ Names of entities in no fact are left out. Source: Jiang et al., 2020, https://g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io import tsv
 from kg.io.journal import Journal, Progress
-from kg.io.source import beside, lines, required, suffix
+from kg.io.source import beside, json_object, lines, required, suffix
 
 __all__ = ["feed", "holds", "read"]
 
@@ -48,7 +47,7 @@ def feed(builder: GraphBuilder, folder: str | Path, *, skip_bad: int = 0, progre
     entities = builder.entities()
     for path in sorted(Path(folder).glob("labels.*.tsv*")):
         language = path.name.split(".")[1]
-        if suffix(path) == ".tsv" and builder.language(language) >= 0:
+        if suffix(path) == ".tsv":
             _feed_labels(builder, path, language, entities, skip_bad)
     if relations := beside(folder, "relations.jsonl"):
         _feed_relations(builder, relations, skip_bad)
@@ -68,8 +67,7 @@ def _feed_labels(builder: GraphBuilder, path: Path, language: str, entities: Col
         else:
             for rank, name in enumerate(names):
                 if name.strip():
-                    builder.label(entity, language, name, preferred=rank == 0)
-                    journal.counts["labels"] += 1
+                    journal.label(builder.label(entity, language, name, preferred=rank == 0))
                 elif rank:  # only the preferred label may be missing
                     error = FormatError(f'expected an alias of {entity}, found "{name}"', field="alias", remedy=_REMEDY)
                     journal.bad(error, line=number, reason="blank label")
@@ -80,17 +78,19 @@ def _feed_relations(builder: GraphBuilder, path: Path, skip_bad: int) -> None:
     journal = Journal(path, "xfactr-relations", skip_bad=skip_bad)
     for number, text in lines(path, journal):
         try:
-            record = json.loads(text)
+            record = json_object(text, path, number)
             relation, label = str(record["relation"]), str(record["label"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (FormatError, KeyError) as error:
             problem = f"expected a JSON object with relation and label ({error})"
             journal.bad(FormatError(problem, remedy=_REMEDY), line=number)
             continue
         if not builder.has(relation):
             journal.drop("name of a relation in no fact")
             continue
-        builder.relation_label(relation, "en", label)
-        journal.counts["labels"] += 1
+        try:
+            journal.label(builder.relation_label(relation, "en", label))
+        except FormatError as error:
+            journal.bad(error, line=number, reason="blank label")
     builder.reports.append(journal.report())
 
 
@@ -110,5 +110,5 @@ def _feed_types(builder: GraphBuilder, path: Path, entities: Collection[str], sk
             builder.type(entity, name)
             journal.counts["types"] += 1
             if label.strip():
-                builder.type_label(name, "en", label)
+                journal.label(builder.type_label(name, "en", label))
     builder.reports.append(journal.report())

@@ -348,7 +348,7 @@ def test_an_export_to_an_unknown_format_is_told_with_the_closest(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["graph", "export", str(folder), "--to", str(tmp_path / "graph.tll")]) == 2
-    assert 'no format is called ".tll". Did you mean ".ttl"' in capsys.readouterr().err.replace("\n", " ")
+    assert 'no format is called ".tll". Did you mean "ttl"' in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(("options", "told"), [([], "no names. Names"), (["--language", "xx"], "no names in , xx")])

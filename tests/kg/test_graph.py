@@ -395,3 +395,12 @@ def test_row_keys_are_equal_for_equal_rows_only(rows: list[tuple[int, int, int]]
     keys = row_keys(*columns)
     assert len(set(keys.tolist())) == len(set(rows))
     assert [rows[row] for row in first_rows(keys)] == list(dict.fromkeys(rows))
+
+
+def test_labels_of_a_graph_in_unwanted_languages_are_left_out_and_counted() -> None:
+    graph = berlin()
+    kept = GraphBuilder(languages=["ko"]).graph(graph).build()
+    assert kept.labels.languages == ("ko",)
+    assert kept.reports[-1].labels == len(kept.labels)
+    assert kept.reports[-1].dropped == {"label in an unwanted language": len(graph.labels) - len(kept.labels)}
+    assert not GraphBuilder().graph(graph).build().reports

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_bad_files_are_named_with_line_and_remedy(tmp_path: Path, case: str) -> 
 def test_a_missing_file_and_a_strange_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"gone\.tsv: cannot be opened: No such file"):
         kg.io.read(tmp_path / "gone.tsv")
-    with pytest.raises(FormatError, match="no saved graph, no X-FACTR, no CoDEx and no WordNet"):
+    with pytest.raises(FormatError, match="no saved graph, no X-FACTR, no CoDEx, no WordNet and no FB15k-237"):
         kg.io.read(tmp_path)
     with pytest.raises(FormatError, match="cannot read a graph from dict"):
         kg.io.read({})
@@ -310,3 +311,39 @@ def test_a_data_set_that_pykeen_does_not_have_or_cannot_load_is_refused(monkeypa
     monkeypatch.setattr(dataset_resolver, "make", unreachable)
     with pytest.raises(FormatError, match=r"pykeen:umls: PyKEEN cannot load it .*no route to host.*check the network"):
         kg.io.read("pykeen:umls")
+
+
+WORDNET = (
+    '<LexicalResource><Lexicon language="en"><Synset id="a"><SynsetRelation relType="p" target="b"/></Synset>'
+    '<Synset id="b"/></Lexicon></LexicalResource>'
+)
+CLAIM = {"snaktype": "value", "datavalue": {"type": "wikibase-entityid", "value": {"id": "b"}}}
+NAMED = {
+    "tsv": "a\tp\tb\n",
+    ".txt": "a\tp\tb\n",
+    "csv": "a,p,b\n",
+    "spo": "a\tp\tb\n",
+    "NT": "<urn:kelm:entity:a> <urn:kelm:relation:p> <urn:kelm:entity:b> .\n",
+    "ttl": "<urn:kelm:entity:a> <urn:kelm:relation:p> <urn:kelm:entity:b> .\n",
+    "wikidata": json.dumps({"id": "a", "claims": {"p": [{"mainsnak": CLAIM}]}}),
+    ".json": json.dumps({"id": "a", "claims": {"p": [{"mainsnak": CLAIM}]}}),
+    "lmf": WORDNET,
+    ".xml": WORDNET,
+    "conceptnet": "/a/[]\t/r/p\ta\tb\t{}\n",
+}
+
+
+@pytest.mark.parametrize("format", NAMED)
+def test_a_format_goes_by_its_name_or_the_ending_of_its_files(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "facts.csv"  # what is said goes before what the name tells
+    path.write_text(NAMED[format])
+    expected = ("a", "/r/p" if format == "conceptnet" else "p", "b")
+    assert list(kg.io.read(path, format=format).names()) == [expected]
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "spo", "nt", "ttl", "nq", "trig", "rdf", "jsonld"])
+def test_a_graph_is_written_in_the_format_that_is_named(tmp_path: Path, format: str) -> None:
+    kg.io.write(berlin(), tmp_path / "facts.csv", format=format)
+    kg.io.write(berlin(), tmp_path / f"facts.{format}")
+    assert (tmp_path / "facts.csv").read_bytes() == (tmp_path / f"facts.{format}").read_bytes() or format == "csv"
+    assert set(kg.io.read(tmp_path / "facts.csv", format=format).names()) == set(berlin().names())

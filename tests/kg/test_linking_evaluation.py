@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kelm.errors import FormatError, InputError, RecipeError
 from kelm.evaluation.bootstrap import interval, resampled
-from kg.io import fb15k237, xfactr
+from kg.io import xfactr
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Candidate, Mention
 from kg.linking.linked_text import read_fewrel
@@ -213,20 +213,6 @@ def test_documents_of_hipe_are_read(tmp_path: Path) -> None:
     path.write_text(HIPE + "broken\n", encoding="utf-8")
     with pytest.raises(FormatError, match=r"line 12.*expected 4 columns, found 1"):
         list(read_hipe(path))
-
-
-def test_fb15k237_goes_by_wikidata_where_it_can(tmp_path: Path) -> None:
-    records = [
-        {"mid": "/m/1", "wikidata_id": "Q1", "label": "El Paso", "alternatives": ["Paso"], "description": "a city"},
-        {"mid": "/m/2", "wikidata_id": None, "label": "Texas"},
-    ]
-    (tmp_path / "entities.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
-    for part, line in (("train", "/m/1\t/in\t/m/2"), ("valid", "/m/2\t/has\t/m/1"), ("test", "/m/3\t/in\t/m/2")):
-        (tmp_path / f"{part}.txt").write_text(f"{line}\n", encoding="utf-8")
-    graph = fb15k237.read(tmp_path)
-    assert set(graph.names()) == {("Q1", "/in", "/m/2"), ("/m/2", "/has", "Q1"), ("/m/3", "/in", "/m/2")}
-    assert graph.aliases(graph.entities.id("Q1")) == ["El Paso", "Paso"]
-    assert list(graph.attributes.texts(fb15k237.DESCRIPTION, "en")) == [(graph.entities.id("Q1"), "a city")]
 
 
 def write_data(folder: Path) -> None:
