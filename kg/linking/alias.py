@@ -32,6 +32,7 @@ from kg.linking.names import AliasOptions, Name, graph_names
 
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
+    from kg.linking.counts import MentionCounts
 
 __all__ = ["AliasLinker"]
 
@@ -44,7 +45,7 @@ class AliasLinker:
     """Finds the names of a dictionary in text: leftmost longest match or all, candidates with priors, exact offsets.
 
     Args:
-        names: (alias, entity), (alias, entity, weight) or `Name`s.
+        names: (alias, entity), (alias, entity, weight) or `Name`s, which may also tell counts of linked text.
         options: which names count, and how they are compared.
 
     Raises:
@@ -67,21 +68,35 @@ class AliasLinker:
     @classmethod
     def from_graph(
         cls,
-        graph: KnowledgeGraph,
+        graph: KnowledgeGraph | Sequence[KnowledgeGraph],
         languages: Collection[str] | None = None,
         *,
         options: AliasOptions | None = None,
         alias_weight: float = 0.5,
         popularity: bool = True,
+        counts: MentionCounts | None = None,
+        least_count: int = 1,
     ) -> Self:
-        """Returns a linker over the labels and aliases of a graph's entities; see `graph_names` for the weights.
+        """Returns a linker over the labels and aliases of the entities of a graph, or of several at once.
+
+        See `graph_names` for the weights and for what linked text adds, `kg.linking.priors` for what its counts mean.
 
         Raises:
             InputError: the graph has no names in these languages, so that nothing would ever be found.
         """
-        names = list(graph_names(graph, languages, alias_weight=alias_weight, popularity=popularity))
-        if not names:
-            there = ", ".join(graph.labels.entities.languages) or "none"
+        graphs = graph if isinstance(graph, Sequence) else [graph]
+        names = list(
+            graph_names(
+                graphs,
+                languages,
+                alias_weight=alias_weight,
+                popularity=popularity,
+                counts=counts,
+                least_count=least_count,
+            )
+        )
+        if not any(name.weight for name in names):
+            there = ", ".join(sorted({code for one in graphs for code in one.labels.entities.languages})) or "none"
             raise InputError(
                 "the graph's entities have no names" + (f" in {', '.join(sorted(languages))}" if languages else ""),
                 field="languages",

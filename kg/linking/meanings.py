@@ -3,35 +3,42 @@
     Name("US", Q30, 9.0), Name("us", Q42, 1.0)  --fold-->  "us": written "US" -> Q30 .9, Q42 .1; else -> Q42 1.0
     Name("He", Q560), Name("he", Q9288)         --fold-->  "he": written "He" -> both; "he" -> Q9288
 
-The prior of an entity is its weight's share among the entities that the same folded name may mean: P(entity | name),
-the "commonness" of the linking literature (Medelyan & Legg, 2008), here from whatever weights the names come with.
+Names become weights and counts of the entities that the same folded name may mean, and these become priors, as
+`kg.linking.priors` says. Of several weights of an entity the largest counts, as a label is no likelier for an alias
+beside it; counts add up. A name in capitals has the counts of what is written so, and the weights of other names too.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from kelm.data.files import lines
-from kelm.data.folders import file_aside
 from kelm.errors import FormatError, InputError, UnknownName, closest
 from kg.labels import language_code
-from kg.linking.base import NIL, Candidate
+from kg.linking.base import Candidate
 from kg.linking.folding import BARRIER, END, START, fold, is_dense
 from kg.linking.names import AliasOptions, Name, written
+from kg.linking.priors import smoothed
+from kg.linking.row_file import RowFile
 
 __all__ = ["Meanings", "NameTable"]
 
-_FORMAT, _VERSION = "kelm-names", 1
 _TOGETHER = 10_000  # names folded at once
+_PLAIN, _SMALL = " plain", " small"  # ways to write a name; others are the surfaces of names in capitals
+_FILE = RowFile(
+    "kelm-names",
+    2,
+    f"the names of an alias linker and its options {', '.join(column.name for column in fields(AliasOptions))}",
+    "Build the linker again from its graph and save it.",
+)
+_Key = tuple[str, str, str, str]  # folded name, way to write it, entity, language
 
 
 class Meanings(NamedTuple):
@@ -94,36 +101,37 @@ class NameTable:
         aliases = [" ".join(name.alias.split()) for name in given]
         stop = set(_shapes([" ".join(name.split()) for name in options.stop], options))
         dropped: Counter[str] = Counter()
-        heaviest: dict[tuple[str, str, str, str], Name] = {}
+        merged: dict[_Key, Name] = {}
         for name, alias, shape in zip(given, aliases, _shapes(aliases, options), strict=True):
-            if reason := _objection(shape, options, stop, bool(_cased(alias, options))):
+            writing = _writing(alias, options)
+            if reason := _objection(shape, options, stop, writing not in (_PLAIN, _SMALL)):
                 dropped[reason] += 1
                 continue
             name = name._replace(alias=alias, language=language_code(name.language))
-            key = (shape, _cased(name.alias, options), name.entity, name.language)
-            known = heaviest.get(key)
-            dropped["repeated"] += known is not None
-            if known is None or known.weight < name.weight:
-                heaviest[key] = name
-        return cls._numbered(heaviest, options, dropped)
+            key = (shape, writing, name.entity, name.language)
+            known = merged.get(key)
+            dropped["repeated"] += known is not None and not name.seen
+            merged[key] = name if known is None else _both(known, name)
+        return cls._numbered(merged, options, dropped)
 
     @classmethod
-    def _numbered(
-        cls, names: Mapping[tuple[str, str, str, str], Name], options: AliasOptions, dropped: Counter[str]
-    ) -> NameTable:
-        """Numbers the folded names, leaving out those of too many entities."""
+    def _numbered(cls, names: Mapping[_Key, Name], options: AliasOptions, dropped: Counter[str]) -> NameTable:
+        """Numbers the folded names, leaving out those of no entity or of too many."""
         entities: defaultdict[str, set[str]] = defaultdict(set)
-        for shape, _, entity, _ in names:
-            entities[shape].add(entity)
+        for (shape, *_), name in names.items():
+            if name.weight:
+                entities[shape].add(name.entity)
         most = options.max_entities
         numbers: dict[str, int] = {}
         rows, number = [], []
-        for (shape, _, _, _), name in names.items():
-            if most is not None and len(entities[shape]) > most:
+        for (shape, *_), name in names.items():
+            if shape not in entities:
+                dropped["no entity"] += 1
+            elif most is not None and len(entities[shape]) > most:
                 dropped["too many entities"] += 1
-                continue
-            rows.append(name)
-            number.append(numbers.setdefault(shape, len(numbers)))
+            else:
+                rows.append(name)
+                number.append(numbers.setdefault(shape, len(numbers)))
         return cls(options, rows, number, list(numbers), {reason: count for reason, count in dropped.items() if count})
 
     def meanings(self, language: str | None) -> Meanings:
@@ -146,30 +154,42 @@ class NameTable:
         plain: list[dict[str, float]] = [{} for _ in self.folded]
         small: list[dict[str, float]] = [{} for _ in self.folded]
         capitals: defaultdict[int, defaultdict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+        seen: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
         for name, number in zip(self.rows, self.number, strict=True):
             if language is not None and name.language not in (language, ""):
                 continue
-            surface = _cased(name.alias, self.options)
-            _raise(capitals[number][surface] if surface else plain[number], name)
-            if not surface and (self.options.case == "fold" or not any(map(str.isupper, name.alias))):
-                _raise(small[number], name)
+            writing = _writing(name.alias, self.options)
+            weights = {_PLAIN: plain[number]}
+            if writing == _SMALL:
+                weights[_SMALL] = small[number]
+            elif writing != _PLAIN:
+                weights = {writing: capitals[number][writing]}
+            for way, raised in weights.items():
+                if name.weight:
+                    raised[name.entity] = max(raised.get(name.entity, 0.0), name.weight)
+                if name.seen:
+                    seen[number, way][name.entity] += name.seen
         exact = {
-            number: {surface: self._candidates(_heavier(plain[number], more)) for surface, more in surfaces.items()}
+            number: {
+                surface: self._candidates(_heavier(plain[number], more), seen.get((number, surface)))
+                for surface, more in surfaces.items()
+            }
             for number, surfaces in capitals.items()
         }
         has_exact = np.zeros(len(plain), dtype=bool)
         has_exact[list(exact)] = True
         has_plain, has_small = (np.array([bool(weights) for weights in each], dtype=bool) for each in (plain, small))
-        of_plain, of_small = ([self._candidates(weights) for weights in each] for each in (plain, small))
+        of_plain, of_small = (
+            [self._candidates(weights, seen.get((number, way))) for number, weights in enumerate(each)]
+            for each, way in ((plain, _PLAIN), (small, _SMALL))
+        )
         return Meanings(of_plain, of_small, exact, has_plain, has_small, has_exact)
 
-    def _candidates(self, weights: Mapping[str, float]) -> tuple[Candidate, ...]:
+    def _candidates(self, weights: Mapping[str, float], seen: Mapping[str, int] | None) -> tuple[Candidate, ...]:
         if not weights:
             return ()
-        share = (1.0 - self.options.nil) / sum(weights.values())
-        candidates = [Candidate(entity, weight * share) for entity, weight in weights.items()]
-        if self.options.nil:
-            candidates.append(Candidate(NIL, self.options.nil))
+        priors = smoothed(weights, seen or {}, mu=self.options.mu, nil=self.options.nil)
+        candidates = [Candidate(entity, prior) for entity, prior in priors.items()]
         candidates.sort(key=lambda candidate: (-candidate.prior, candidate.entity))
         return tuple(candidates[: self.options.max_candidates])
 
@@ -179,9 +199,7 @@ class NameTable:
         Raises:
             CheckpointError: it cannot be written; what was there before is untouched.
         """
-        with file_aside(Path(path)) as new, new.open("w", encoding="utf-8") as file:
-            file.write(_line({"format": _FORMAT, "version": _VERSION, "options": asdict(self.options)}))
-            file.writelines(_line(row) for row in self.rows)
+        _FILE.write(path, self.rows, options=asdict(self.options))
 
     @classmethod
     def load(cls, path: str | Path) -> NameTable:
@@ -190,32 +208,39 @@ class NameTable:
         Raises:
             FormatError: the file is none of ours or is damaged; names the line.
         """
-        numbered = lines(path)
-        first, head = next(numbered, (1, ""))
+        rows = _FILE.read(path)
+        first, header = next(rows)
         try:
-            header = json.loads(head)
-            sound = header["format"] == _FORMAT and header["version"] == _VERSION
             options = AliasOptions(**{**header["options"], "stop": tuple(header["options"]["stop"])})
-        except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _damaged(path, first, str(error)) from error
-        if not sound:
-            raise _damaged(path, first, f"format {header['format']!r}, version {header['version']!r}")
-        return cls.of((_row(path, number, line) for number, line in numbered), options)
+        except (InputError, KeyError, TypeError) as error:
+            raise _FILE.damaged(path, first, str(error)) from error
+        return cls.of((_row(path, number, row) for number, row in rows), options)
 
 
 def _check(name: Name) -> None:
-    if not name.entity:
+    if not name.entity and not (name.seen and not name.weight):
         raise FormatError(
             f'the name "{name.alias}" belongs to an entity without a name',
             field="entity",
             remedy="Give the entity's identifier with each name.",
         )
-    if not 0 < name.weight < float("inf"):
+    if name.seen < 0:
+        raise FormatError(
+            f'the name "{name.alias}" of {name.entity} was seen {name.seen} times',
+            field="seen",
+            remedy="Counts are whole numbers from 0.",
+        )
+    if not 0 < name.weight < float("inf") and not (name.seen and name.weight == 0):
         raise FormatError(
             f'the name "{name.alias}" of {name.entity} has the weight {name.weight}',
             field="weight",
-            remedy="Weights are positive numbers: counts, probabilities, degrees.",
+            remedy="Weights are positive numbers: probabilities, degrees.",
         )
+
+
+def _both(one: Name, other: Name) -> Name:
+    heavier = other if one.weight < other.weight else one
+    return heavier._replace(seen=one.seen + other.seen)
 
 
 def _shapes(aliases: Sequence[str], options: AliasOptions) -> Iterator[str]:
@@ -241,41 +266,25 @@ def _objection(shape: str, options: AliasOptions, stop: Collection[str], capital
     return ""
 
 
-def _cased(alias: str, options: AliasOptions) -> str:
-    """Returns the surface that a name in capitals must have; "" for all others."""
-    return written(alias) if len(alias) <= options.cased_length and alias.isupper() else ""
-
-
-def _raise(weights: dict[str, float], name: Name) -> None:
-    weights[name.entity] = max(weights.get(name.entity, 0.0), name.weight)
+def _writing(alias: str, options: AliasOptions) -> str:
+    """Returns the surface that a name in capitals must have; of all others whether they are found in small letters."""
+    if len(alias) <= options.cased_length and alias.isupper():
+        return written(alias)
+    return _SMALL if options.case == "fold" or not any(map(str.isupper, alias)) else _PLAIN
 
 
 def _heavier(weights: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
     return {entity: max(weights.get(entity, 0.0), others.get(entity, 0.0)) for entity in {**weights, **others}}
 
 
-def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
-
-
-def _row(path: str | Path, number: int, line: str) -> Name:
+def _row(path: str | Path, number: int, row: Any) -> Name:
     try:
-        alias, entity, weight, language = json.loads(line)
-        name = Name(str(alias), str(entity), float(weight), str(language))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(path, number, str(error)) from error
+        alias, entity, weight, language, seen = row
+        name = Name(str(alias), str(entity), float(weight), str(language), int(seen))
+    except (ValueError, TypeError) as error:
+        raise _FILE.damaged(path, number, str(error)) from error
     try:
         _check(name)
     except FormatError as error:
         raise FormatError(error.problem, path=path, line=number, field=error.field, remedy=error.remedy) from None
     return name
-
-
-def _damaged(path: str | Path, line: int, problem: str) -> FormatError:
-    names = ", ".join(column.name for column in fields(AliasOptions))
-    return FormatError(
-        f"expected the names of an alias linker ({_FORMAT}, version {_VERSION}; options {names}), found: {problem}",
-        path=path,
-        line=line,
-        remedy="Build the linker again from its graph and save it.",
-    )
