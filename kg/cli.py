@@ -296,6 +296,16 @@ def link(
     html: Annotated[
         Path | None, typer.Option(help="Write a page of the texts with their mentions marked instead of JSON lines.")
     ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="A further graph, whose entities are found as well; may be repeated.")
+    ] = None,
+    counts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help='Linked text, JSON lines with "text" and "mentions" as printed here: names and how probable each '
+            "entity of a name is are learned from it; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Find the graph's entities in text and print JSON lines.
 
@@ -306,20 +316,25 @@ def link(
     """
     from kg.entity import label_of
     from kg.linking.alias import AliasLinker
-    from kg.linking.linked_text import line_of
+    from kg.linking.counts import MentionCounts
+    from kg.linking.linked_text import line_of, read_linked
     from kg.linking.names import AliasOptions
     from kg.linking.page import write_page
 
     path = None if text == Path("-") else text
     if path is not None and not path.is_file():
         raise InputError("cannot be opened: no such file", path=path, remedy="Check the path.")
-    opened = _open(source)
-    options = AliasOptions(min_length=min_length, matches="all" if overlapping else "longest")
-    linker = AliasLinker.from_graph(opened, None if language is None else {language, ""}, options=options)
+    graphs = [_open(one) for one in (source, *(also or ()))]
+    linker = AliasLinker.from_graph(
+        graphs,
+        None if language is None else {language, ""},
+        options=AliasOptions(min_length=min_length, matches="all" if overlapping else "longest"),
+        counts=MentionCounts.of((one for path in counts or () for one in read_linked(path)), language or ""),
+    )
     found = ((one, linker.link(one)) for one in _texts(path))
     if html is not None:
         title = f"{source}: {path or 'standard input'}"
-        label = partial(label_of, opened, language=language or "en")
+        label = partial(label_of, graphs, language=language or "en")
         count, mentions = write_page(html, found, title=title, label=label)
         print(f"{html}: {count:,} texts, {mentions:,} mentions")
         return

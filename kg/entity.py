@@ -1,7 +1,7 @@
 """What a graph says of one entity, and which entity a person means.
 
 found(graph, "Q64")  found(graph, "Berlin")      by its name, or by a label or an alias in any language
-label_of(graph, "Q64", language="en")            its label there, or else in another language
+label_of([graph], "Q64", language="en")          its label there or in another language, in the first graph with one
 describe(graph, entity, neighbors=5)             names, types, literals, neighbors by relation, with counts
 """
 
@@ -152,13 +152,16 @@ def _neighbors(
     return tuple(grouped)
 
 
-def label_of(graph: KnowledgeGraph, name: str, *, language: str) -> str:
-    """Returns the label of the entity of this name, as in `Named`; "" for a name that the graph does not know.
+def label_of(graphs: Sequence[KnowledgeGraph], name: str, *, language: str) -> str:
+    """Returns the label, as in `Named`, that the first of the graphs which has one gives this entity; "" if none has.
 
-    Cost: two searches; nothing is decoded but the label.
+    Cost: two searches in a graph; nothing is decoded but the label.
     """
-    entity = graph.entities.find(name)
-    return "" if entity < 0 else _label(graph.labels.entities, entity, language)
+    for graph in graphs:
+        entity = graph.entities.find(name)
+        if entity >= 0 and (label := _label(graph.labels.entities, entity, language)):
+            return label
+    return ""
 
 
 def _label(table: LabelTable, owner: int, language: str) -> str:

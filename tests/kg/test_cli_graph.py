@@ -279,6 +279,28 @@ def test_candidates_of_each_mention_are_printed_when_asked_for(
     assert second == {"text": "Nothing here.", "mentions": [], "scores": [], "candidates": []}
 
 
+def test_several_graphs_and_linked_text_tell_what_names_mean(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more, names, out = tmp_path / "more.tsv", tmp_path / "names.tsv", str(tmp_path / "more")
+    more.write_text("town1\tin\tland9\n")
+    names.write_text("town1\ten\tOxford\tlabel\n")
+    assert run(["graph", "build", str(more), "--labels", str(names), "--out", out, "--quiet"]) == 0
+    text, linked = tmp_path / "text.txt", tmp_path / "linked.jsonl"
+    text.write_text("Oxford, Oxonia\n")
+    linked.write_text('{"text": "Oxford, Oxonia", "mentions": [[0, 6, "town1"], [8, 14, "land9"]]}\n' * 9)
+    capsys.readouterr()
+
+    def mentions(*options: str) -> list[list[object]]:
+        assert run(["graph", "link", str(folder), str(text), "--language", "en", *options]) == 0
+        found: list[list[object]] = json.loads(capsys.readouterr().out)["mentions"]
+        return found
+
+    assert mentions() == mentions("--also", out) == [[0, 6, "city1"]]
+    assert mentions("--counts", str(linked)) == [[0, 6, None]]  # nine times an entity that the graph does not have
+    assert mentions("--also", out, "--counts", str(linked)) == [[0, 6, "town1"], [8, 14, "land9"]]
+
+
 def _type(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape"))
 

@@ -78,6 +78,9 @@ def test_relations_come_by_frequency_and_every_neighbor_is_there() -> None:
 
 
 def test_a_label_is_of_the_language_asked_for_or_else_of_another(graph: KnowledgeGraph) -> None:
-    assert label_of(graph, "Q0", language="en") == "Springfield"
-    assert label_of(graph, "Q9", language="en") == "나라"
-    assert label_of(graph, "Q2", language="en") == label_of(graph, "unknown", language="en") == ""
+    assert label_of([graph], "Q0", language="en") == "Springfield"
+    assert label_of([graph], "Q9", language="en") == "나라"
+    assert label_of([graph], "Q2", language="en") == label_of([graph], "unknown", language="en") == ""
+    more = KnowledgeGraph.from_triples([("Q2", "P", "Q0")], labels={"en": {"Q2": "Two", "Q0": "Zero"}})
+    assert label_of([graph, more], "Q2", language="en") == "Two"
+    assert label_of([graph, more], "Q0", language="en") == "Springfield"

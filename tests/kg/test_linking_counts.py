@@ -167,3 +167,18 @@ def test_impossible_smoothing_and_counts_are_refused() -> None:
         AliasLinker([Name("Paris", "Q90", 1.0, "", -1)])
     with pytest.raises(FormatError, match="field entity"):
         AliasLinker([Name("Paris", NIL, 1.0, "", 1)])
+
+
+def test_entities_of_several_graphs_are_one_by_their_identifier_and_their_triples_add_up() -> None:
+    other = KnowledgeGraph.from_triples(
+        [("Q167646", "P1", "Q1"), ("Q167646", "P2", "Q1"), ("Q830149", "P1", "Q1")],
+        labels={"en": {"Q167646": "Paris, Texas", "Q830149": "Paris"}},
+    )
+    linker = AliasLinker.from_graph([GRAPH, other])
+    assert priors(linker, "Paris") == pytest.approx({"Q90": 3 / 9, "Q167646": 4 / 9, "Q830149": 2 / 9})
+    assert linker.link("Paris, Texas")[0].entity == "Q167646"
+    counts = counted(Paris={"Q830149": 3, "Q5": 1})
+    known = priors(AliasLinker.from_graph([GRAPH, other], counts=counts), "Paris")
+    assert known == pytest.approx({"Q90": 3 / 45, "Q167646": 4 / 45, "Q830149": 29 / 45, NIL: 1 / 5})
+    with pytest.raises(InputError, match=r"no names in fr.*Names it has: en"):
+        AliasLinker.from_graph([GRAPH, other], ["fr"])
