@@ -2,6 +2,8 @@
 
     dictionary   names alone: every entity of a name is as probable as every other
     degree       the better connected an entity, the more probable; labels before aliases
+    counts       and the more often linked text means it by this name (`kg.linking.counts`)
+    coherence    and the more it is related to what else the document names (`kg.linking.coherence`)
 
 Each is judged twice: on the text alone (find the mentions, and say which entity), and with the gold mentions given
 (only say which). What is counted is told in `kg.linking.scores`. The threshold under which a linker says "no
@@ -22,6 +24,8 @@ from kelm.errors import InputError, RecipeError, closest
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Disambiguator, Mention
+from kg.linking.coherence import Coherent
+from kg.linking.counts import MentionCounts
 from kg.linking.linking_sets import LinkingText
 from kg.linking.names import AliasOptions
 from kg.linking.nil import silenced, tuned_threshold
@@ -33,7 +37,7 @@ from kg.study.outcomes import OutcomeLog
 
 __all__ = ["Linking", "Method"]
 
-Method = Literal["dictionary", "degree"]
+Method = Literal["dictionary", "degree", "counts", "coherence"]
 
 _NEWS = ("kore50", "derczynski", "spotlight", "oke-2016-eval", "reuters-128", "rss-500")
 _ARTICLES = ("wiki-fair-v2-no-coref", "news-fair-v2-no-coref")
@@ -57,6 +61,7 @@ class Linking:
         graphs: whose entities are linked, together: "xfactr", "codex", "fb15k237".
         languages: of the names.
         methods: what is compared.
+        linked: English sets that counts are learned from; none of them may be judged or be a development set.
         names: which names count.
         draws: bootstrap samples of each interval.
     """
@@ -65,6 +70,7 @@ class Linking:
     graphs: tuple[str, ...] = ("xfactr", "codex", "fb15k237")
     languages: tuple[str, ...] = ("en", "fr", "de", "es")
     methods: tuple[Method, ...] = get_args(Method)
+    linked: tuple[str, ...] = ("fewrel-train", "articles")
     names: AliasOptions = field(default_factory=AliasOptions)
     draws: int = 1000
     seed: int = 0
@@ -78,6 +84,10 @@ class Linking:
                 raise RecipeError(
                     f'no method is called "{method}"', field="methods", remedy=closest(method, get_args(Method))
                 )
+        if seen := {*self.linked} & {name for one in self.sets for name in (one.name, one.development)}:
+            raise RecipeError(
+                f"{', '.join(sorted(seen))} would be learned from and judged by", field="linked", remedy="Leave it out."
+            )
         workshop = _Workshop(self, data)
         log = OutcomeLog(out / "outcomes.jsonl", Outcome)
         for method in self.methods:
@@ -119,6 +129,8 @@ class _Workshop:
         return self.linkers[method]
 
     def _made(self, method: Method) -> Disambiguator:
+        if method == "coherence":
+            return Coherent(self.linker("counts"), self.graph)
         plain = method == "dictionary"
         return AliasLinker.from_graph(
             self.graph,
@@ -126,7 +138,12 @@ class _Workshop:
             options=self.recipe.names,
             alias_weight=1.0 if plain else 0.5,
             popularity=not plain,
+            counts=self.counts if method == "counts" else None,
         )
+
+    @cached_property
+    def counts(self) -> MentionCounts:
+        return MentionCounts.of((text for name in self.recipe.linked for text in self.texts(name)), "en")
 
     def outcomes(self, method: Method, judged: JudgedSet) -> Iterator[Outcome]:
         """Yields what a method does on a set, in each task that the set can judge."""

@@ -225,17 +225,19 @@ def write_data(folder: Path) -> None:
     sets.mkdir(parents=True)
     text = "Paris in France"
     labels = [{"span": [0, 5], "entity_id": "Q1"}, {"span": [9, 15], "entity_id": "Q2"}]
-    for name in ("dev", "test"):
+    for name in ("dev", "test", "more"):
         with gzip.open(sets / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
             file.write(json.dumps({"text": text, "labels": labels}) + "\n")
 
 
 def test_an_evaluation_reports_both_tasks_and_goes_on_where_it_was(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
-    recipe = Linking(sets=(JudgedSet(name="test", development="dev"),), graphs=("xfactr",), languages=("en",), draws=10)
+    judged_set = JudgedSet(name="test", development="dev")
+    recipe = Linking(sets=(judged_set,), graphs=("xfactr",), languages=("en",), linked=("more",), draws=10)
     told: list[str] = []
     report = recipe.run(tmp_path / "data", tmp_path / "out", told.append)
-    assert told == [f"{method} on test: given F1 1.000, text F1 1.000" for method in ("dictionary", "degree")]
+    methods = ("dictionary", "degree", "counts", "coherence")
+    assert told == [f"{method} on test: given F1 1.000, text F1 1.000" for method in methods]
     assert "| test | dictionary | 2 (2) | 1.000 | 1.000 (1.000 to 1.000)" in report
     again: list[str] = []
     assert recipe.run(tmp_path / "data", tmp_path / "out", again.append) == report
@@ -249,6 +251,8 @@ def test_an_unknown_graph_set_or_method_is_a_mistake_that_is_named(tmp_path: Pat
         Linking(sets=(judged_set,), graphs=("wikidata",)).run(tmp_path / "data", tmp_path / "out", print)
     with pytest.raises(RecipeError, match='no method is called "prior"'):
         Linking(methods=("prior",)).run(tmp_path / "data", tmp_path / "out", print)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="linked: dev would be learned from and judged by"):
+        Linking(sets=(judged_set,), linked=("dev", "more")).run(tmp_path / "data", tmp_path / "out", print)
     with pytest.raises(InputError, match=r"the folder has no .*tset\.jsonl.*Name the folder"):
         read_set(tmp_path / "data", "tset")
     with pytest.raises(InputError, match="no folder of data"):
