@@ -1,4 +1,4 @@
-"""Linked texts for bi-encoder linking: each mention with its entity, the others of its name, and their texts.
+"""Linked texts as a corpus for bi-encoder linking: each mention with its entity, others of its name, and their texts.
 
     {"text": ..., "mentions": [[start, end, entity], ...]}   --tokenize, split long texts-->  Encoded with Mentions
     --other entities of the names, texts of all of them-->   Described
