@@ -117,11 +117,21 @@ class ContextualLinker:
 
     def judge(self, texts: Sequence[str], found: Sequence[Sequence[Mention]]) -> list[list[Mention]]:
         """Returns the mentions with their candidates judged and sorted."""
+        return self.weigh(found, self.mention_vectors(texts, found))
+
+    def weigh(
+        self, found: Sequence[Sequence[Mention]], vectors: Mapping[_Wanted, Float32[np.ndarray, "width"]]
+    ) -> list[list[Mention]]:
+        """Returns the mentions judged by vectors that are there already; see `mention_vectors`."""
         judged = [list(mentions) for mentions in found]
-        for (text, number), vector in self.mention_vectors(texts, found).items():
+        for (text, number), vector in vectors.items():
             mention = judged[text][number]
             judged[text][number] = replace(mention, candidates=self._weighed(mention.candidates, vector))
         return judged
+
+    def having(self, weights: ContextWeights) -> ContextualLinker:
+        """Returns the same linker with other weights."""
+        return ContextualLinker(self.names, self.encoder, self.tokenizer, self.vectors, weights)
 
     def mention_vectors(
         self, texts: Sequence[str], found: Sequence[Sequence[Mention]]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,14 +89,14 @@ def fine_tuned(
 
 def train(
     learner: Learner,
-    objective: Objective[Encoded],
-    texts: Sequence[Encoded],
+    objective: Objective[Any],
+    texts: Sequence[Any],
     steps: int,
     tokens: int,
     optim: Optimization,
     seed: int,
 ) -> None:
-    """Trains on one objective without writing anything. `tokens` is the size of a batch."""
+    """Trains on what one objective reads, without writing anything. `tokens` is the size of a batch."""
     stream = BatchStream(InMemory(texts), objective.collate, tokens=tokens, seed=seed)
     result = Trainer(
         learner,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kg.linking.scores import Figure
@@ -24,6 +24,7 @@ class Outcome:
         threshold: a mention whose best candidate is no more probable is linked to nothing.
         bound: share of the given mentions of the graph's entities that have a right candidate.
         rates: `kg.linking.scores.Rates` by match and scope, such as "strong graph".
+        seed: of what was trained.
     """
 
     set: str
@@ -33,11 +34,18 @@ class Outcome:
     threshold: float
     bound: float | None
     rates: Mapping[str, Mapping[str, Any]]
+    seed: int = 0
 
 
 def table(outcomes: Sequence[Outcome], methods: Sequence[str], sets: Sequence[str]) -> str:
-    """Returns the outcomes as Markdown, by set and then by method."""
-    of = {(str(one.task), one.set, one.method): one for one in outcomes}
+    """Returns the outcomes as Markdown, by set and then by method.
+
+    Of several seeds the mean is told, with the lowest and the highest bound of their intervals.
+    """
+    several: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        several.setdefault((str(outcome.task), outcome.set, outcome.method), []).append(outcome)
+    of = {key: replace(some[0], rates=_over([one.rates for one in some])) for key, some in several.items()}
     titles = {
         "given": "Gold mentions given: F1 over the entities of the graph; all: accuracy over all mentions",
         "text": "Text alone: F1 over the entities of the graph; all: over all mentions",
@@ -53,6 +61,17 @@ def table(outcomes: Sequence[Outcome], methods: Sequence[str], sets: Sequence[st
         parts += [f"**{titles[task]}**", "", _line(list(rows[0])), "|" + "---|" * len(rows[0])]
         parts += [_line(list(row.values())) for row in rows] + [""]
     return "\n".join(parts)
+
+
+def _over(seeds: Sequence[Any]) -> Any:
+    """Returns the same tree of figures for all seeds: means of values, and the widest intervals."""
+    first = seeds[0]
+    if not isinstance(first, Mapping):
+        return first
+    if set(first) == {"value", "low", "high"}:
+        value = sum(one["value"] for one in seeds) / len(seeds)
+        return {"value": value, "low": min(one["low"] for one in seeds), "high": max(one["high"] for one in seeds)}
+    return {key: _over([one[key] for one in seeds]) for key in first}
 
 
 def _given(one: Outcome) -> dict[str, str]:
