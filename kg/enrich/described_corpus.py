@@ -19,6 +19,7 @@ from kelm.data.sources import JsonLines
 from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
+from kg.embeddings.table import EntityTable
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Mentions, align
@@ -40,6 +41,8 @@ class Describer:
         languages: of the names; empty: all.
         negatives: at most so many other entities of a mention's name, the most probable first.
         length: tokens of an entity's text.
+        near: folder of vectors of an encoder trained so far (`kg.linking.entity_vectors`); the `nearest` entities to a
+            mention's are then hard negatives too.
     """
 
     graph: KnowledgeGraph | str
@@ -48,6 +51,8 @@ class Describer:
     languages: tuple[str, ...] = ()
     negatives: int = 4
     length: int = 32
+    near: str | None = None
+    nearest: int = 0
 
     def attach(self, encoded: Encoded, text: Text) -> Encoded:
         """Returns the text with `Mentions`, whose entities are the graph's ids."""
@@ -69,12 +74,24 @@ class Describer:
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the result."""
         names, said = list(self.languages), self._says.fingerprint()
-        return digest(said, names, self.negatives, self.length, self.tokenizer.fingerprint())
+        near = None if self.near is None else self._near.facts
+        numbers = [self.negatives, self.length, self.nearest]
+        return digest(said, names, numbers, near, self.tokenizer.fingerprint())
 
     def _others(self, encoded: Encoded, first: int, last: int, entity: int) -> tuple[int, ...]:
         name = encoded.text[int(encoded.spans[first, 0]) : int(encoded.spans[last, 1])]
-        ids = [self.opened.entities.find(candidate.entity) for candidate in self._linker.candidates(name)]
-        return tuple([other for other in ids if other not in (entity, -1)][: self.negatives])
+        named = [self.opened.entities.find(candidate.entity) for candidate in self._linker.candidates(name)]
+        others = [other for other in named if other not in (entity, -1)][: self.negatives]
+        return tuple(dict.fromkeys([*others, *self._neighbors(entity)]))
+
+    def _neighbors(self, entity: int) -> Sequence[int]:
+        """Returns the entities whose vectors are nearest to that of an entity, which it is none of."""
+        row = self._near.names.find(self.opened.entities[entity]) if self.near is not None else -1
+        if row < 0:
+            return ()
+        rows, _ = self._near.nearest(self._near.vectors[row], self.nearest + 1)
+        found = [self.opened.entities.find(self._near.names[int(other)]) for other in rows]
+        return [other for other in found if other not in (entity, -1)][: self.nearest]
 
     def _texts(self, entities: Sequence[int]) -> Mapping[int, Encoded]:
         said = [self._says(entity) for entity in entities]
@@ -92,6 +109,11 @@ class Describer:
     @cached_property
     def _linker(self) -> AliasLinker:
         return AliasLinker.from_graph(self.opened, self.languages or None)
+
+    @cached_property
+    def _near(self) -> EntityTable:
+        assert self.near is not None
+        return EntityTable.open(self.near)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "opened" and not name.startswith("_")}
@@ -129,6 +151,8 @@ def described_mentions(
     length: int | None = None,
     entity_length: int = 32,
     neighbors: int = 4,
+    near: str | None = None,
+    nearest: int = 4,
 ) -> DescribedMentions:
     """Returns a corpus for the objective `mention_description`. Registered as ``described_mentions``.
 
@@ -141,18 +165,24 @@ def described_mentions(
         length: tokens of a text; longer ones are split. The model's if not given.
         entity_length: tokens of an entity's text; longer ones are cut.
         neighbors: at most so many neighbors are told of an entity without a description.
+        near: folder of entity vectors of an earlier round; each mention's entity then brings the `nearest` others too,
+            at the cost of a pass over the table.
 
     Raises:
         InputError: a number below what makes sense.
         CheckpointError: no graph is there.
         FormatError: when read, if a line is no such object, or a mention does not lie within its text.
     """
-    for name, value, least in (("negatives", negatives, 0), ("entity_length", entity_length, 3)):
+    for name, value, least in (
+        ("negatives", negatives, 0),
+        ("nearest", nearest, 0),
+        ("entity_length", entity_length, 3),
+    ):
         if value < least:
             raise InputError(f"expected {least} or more, found {value}", field=name, remedy="Give a larger number.")
     options = EntityTextOptions(language=language, neighbors=neighbors)
     longest = min(entity_length, config.longest)
-    describer = Describer(graph, tokenizer, options, tuple(languages), negatives, longest)
+    describer = Describer(graph, tokenizer, options, tuple(languages), negatives, longest, near, nearest)
     files = JsonLines(path, field="text", keep=("mentions",))
     room = min(length or config.longest, config.longest)
     return DescribedMentions(Reader(files, tokenizer, room, attach=describer.attach, long="split"), describer)

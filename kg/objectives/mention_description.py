@@ -9,7 +9,7 @@ the same names, which are the hard negatives. Each entity is encoded once a step
 right one cannot be told from it and is no candidate.
 
 Source: Gillick et al., 2019, sections 3.2 and 3.3; Wu et al., 2020, section 4.1 (in-batch and hard negatives). Differs:
-hard negatives are names' other entities instead of those that an earlier model took for right.
+hard negatives are first of all a name's other entities; those that an earlier model takes for near are an option.
 """
 
 from __future__ import annotations

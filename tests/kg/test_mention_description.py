@@ -18,6 +18,7 @@ from kelm.model import Encoder, EncoderConfig
 from kelm.model.pooling import span_means
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
+from kg.embeddings.table import EntityTable
 from kg.enrich.described_corpus import DescribedMentions, described_mentions
 from kg.graph import KnowledgeGraph
 from kg.linking.bi_encoder import Choice, Described
@@ -157,6 +158,20 @@ def test_the_others_of_a_name_are_hard_negatives_and_unknown_entities_ask_nothin
     assert few.mentions[0].others == (ids("Q830149"),)
 
 
+def test_the_nearest_entities_by_the_vectors_of_an_earlier_round_are_hard_negatives_too(
+    tmp_path: Path, graph: str, words: Tokenizer
+) -> None:
+    ids = KnowledgeGraph.open(graph).entities.id
+    angles = {"Q1471": 0.0, "Q90": 0.1, "Q30": 0.3, "Q142": 1.0, "Q830149": 2.0, "elsewhere": 0.2}
+    vectors = [[math.cos(angle), math.sin(angle)] for angle in angles.values()]
+    EntityTable.from_vectors(list(angles), vectors).save(tmp_path / "near")
+    made = corpus(tmp_path, graph, words, negatives=1, near=str(tmp_path / "near"), nearest=2)
+    paris, seine = next(iter(made.stream()))[0].mentions
+    assert seine.others == (ids("Q90"),)  # "elsewhere" is near too, but not in the graph
+    assert paris.others == (ids("Q830149"), ids("Q1471"))
+    assert made.fingerprint() != corpus(tmp_path, graph, words, negatives=1, nearest=2).fingerprint()
+
+
 def test_a_long_text_is_split_and_each_part_asks_its_own_mentions(tmp_path: Path, graph: str, words: Tokenizer) -> None:
     whole = words.encode(SENTENCES[:1])[0]
     items = [item for item, _ in corpus(tmp_path, graph, words, length=len(whole) - 2).stream()]
@@ -168,7 +183,7 @@ def test_the_fingerprint_changes_with_what_changes_the_texts(tmp_path: Path, gra
     assert len({corpus(tmp_path, graph, words, **each).fingerprint() for each in options}) == len(options)
 
 
-@pytest.mark.parametrize("options", [{"negatives": -1}, {"entity_length": 2}])
+@pytest.mark.parametrize("options", [{"negatives": -1}, {"nearest": -1}, {"entity_length": 2}])
 def test_numbers_that_make_no_sense_are_refused(
     options: dict[str, int], tmp_path: Path, graph: str, words: Tokenizer
 ) -> None:
