@@ -26,8 +26,8 @@ from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Disambiguator, Mention
 from kg.linking.coherence import Coherent
-from kg.linking.counts import MentionCounts
 from kg.linking.contextual import ContextualLinker
+from kg.linking.counts import MentionCounts
 from kg.linking.linking_sets import LinkingText
 from kg.linking.names import AliasOptions
 from kg.linking.nil import silenced, tuned_threshold
