@@ -161,7 +161,7 @@ def _feed_object(builder: GraphBuilder, source: object) -> None:
     feeders: dict[str, Callable[[Any], object]] = {
         "rdflib": lambda graph: rdflib.feed(builder, graph),
         "networkx": lambda graph: networkx.feed(builder, graph),
-        "pykeen": lambda factory: builder.graph(pykeen.from_pykeen(factory)),
+        "pykeen": lambda source: pykeen.feed(builder, source),
         "kg": builder.graph,
     }
     if library not in feeders:

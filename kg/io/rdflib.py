@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io import terms
 from kg.io.journal import Journal
@@ -24,15 +25,42 @@ def from_rdflib(source: rdflib.Graph) -> KnowledgeGraph:
 
 
 def feed(builder: GraphBuilder, source: rdflib.Graph) -> Report:
-    """Adds the statements of an rdflib graph, sorted: rdflib keeps a set, whose order changes from run to run."""
-    journal = Journal("rdflib.Graph", "rdflib")
-    for subject, predicate, object in sorted(source.triples((None, None, None))):
+    """Adds the statements of an rdflib graph, sorted: rdflib keeps a set, whose order changes from run to run.
+
+    Raises:
+        FormatError: rdflib holds something that RDF does not allow, such as a literal as subject.
+    """
+    journal = Journal(f"rdflib.{type(source).__name__}", "rdflib")
+    for subject, predicate, object in sorted(_statements(source, journal)):
         journal.line += 1
         statement = Statement(_name(subject), str(predicate), _object(object))
         terms.add(builder, journal, terms.named(statement))
     report = journal.report()
     builder.reports.append(report)
     return report
+
+
+def _statements(source: rdflib.Graph, journal: Journal) -> set[tuple[Node, Node, Node]]:
+    """Returns the statements of a graph, or of all graphs of a dataset."""
+    import rdflib
+    from rdflib.graph import DATASET_DEFAULT_GRAPH_ID
+
+    if isinstance(source, rdflib.ConjunctiveGraph):  # a Dataset is one; its triples() are those of the default graph
+        found = set()
+        for subject, predicate, object, context in source.quads((None, None, None, None)):
+            name = getattr(context, "identifier", context)
+            named = isinstance(name, rdflib.URIRef) and name != DATASET_DEFAULT_GRAPH_ID
+            journal.drop("name of the graph that a statement is in", named)
+            found.add((subject, predicate, object))
+    else:
+        found = set(source.triples((None, None, None)))
+    names = (rdflib.URIRef, rdflib.BNode)
+    for subject, predicate, object in found:
+        sound = isinstance(subject, names) and isinstance(object, (*names, rdflib.Literal))
+        if not (sound and isinstance(predicate, rdflib.URIRef)):
+            problem = f"expected a statement of RDF, found {subject!r} {predicate!r} {object!r}"
+            raise FormatError(problem, path=journal.source, remedy="Remove it from the graph.")
+    return found
 
 
 def _name(node: Node) -> str:
