@@ -10,7 +10,8 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
+from xml.parsers import expat
 
 from kelm.errors import FormatError
 from kg.io import guard
@@ -33,6 +34,7 @@ FORMATS = {
     ".jsonld": "JSON_LD",
 }
 _QUERY = "Example: SELECT ?s ?p ?o WHERE { ?s a <http://example.org/City> . ?s ?p ?o }."
+_NOT_XML = "It takes no control characters, and relations only whose IRIs end in a name. Write .ttl or .nt."
 _BLOCK, _LINE_END = 1 << 20, ord("\n")  # bytes
 _PLACE = re.compile(
     r"Parser error at line \d+ (?:columns? \d+|between columns? \d+ and (?:line \d+ )?(?:column )?\d+): "
@@ -271,11 +273,39 @@ class _Stream(io.RawIOBase):
 
 
 def write(statements: Iterable[Statement], file: IO[bytes], syntax: str, *, prefixes: dict[str, str]) -> None:
-    """Writes statements in one of the `FORMATS`."""
+    """Writes statements in one of the `FORMATS`.
+
+    Raises:
+        FormatError: the syntax cannot hold a statement: a language that is no tag, or for RDF/XML a control character
+            or a relation whose IRI does not end in a name.
+    """
     import pyoxigraph
 
-    terms = map(_triple, statements)
-    pyoxigraph.serialize(terms, output=file, format=_format(syntax), prefixes=prefixes)
+    output = cast(IO[bytes], _WellFormed(file)) if syntax == "RDF_XML" else file
+    try:
+        pyoxigraph.serialize(map(_triple, statements), output=output, format=_format(syntax), prefixes=prefixes)
+    except expat.ExpatError as error:
+        raise FormatError(f"RDF/XML cannot hold this graph ({error})", remedy=_NOT_XML) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise FormatError(f"RDF/XML cannot hold this graph ({error})", remedy=_NOT_XML) from error
+
+
+class _WellFormed(io.RawIOBase):
+    """Passes XML on to a file if it is well-formed; pyoxigraph writes whatever characters and names there are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._parser = file, expat.ParserCreate(namespace_separator=" ")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        safe = bytes(content).replace(b"\r", b"&#13;")  # a reader of XML would take it for the end of a line
+        self._parser.Parse(safe)
+        self._file.write(safe)
+        return len(content)
 
 
 def _triple(statement: Statement) -> pyoxigraph.Triple:
@@ -285,12 +315,22 @@ def _triple(statement: Statement) -> pyoxigraph.Triple:
     if isinstance(object, str):
         right: pyoxigraph.NamedNode | pyoxigraph.BlankNode | pyoxigraph.Literal = _node(object)
     elif object.language:
-        right = pyoxigraph.Literal(object.text, language=object.language)
+        right = _text(object.text, object.language)
     elif object.datatype:
         right = pyoxigraph.Literal(object.text, datatype=pyoxigraph.NamedNode(object.datatype))
     else:
         right = pyoxigraph.Literal(object.text)
     return pyoxigraph.Triple(_node(subject), pyoxigraph.NamedNode(predicate), right)
+
+
+def _text(text: str, language: str) -> pyoxigraph.Literal:
+    import pyoxigraph
+
+    try:
+        return pyoxigraph.Literal(text, language=language)
+    except ValueError as error:
+        problem = f'RDF takes no language called "{language}" ({error})'
+        raise FormatError(problem, remedy='Use a tag such as "en" or "zh-hans", or write a table.') from error
 
 
 def _node(term: str) -> pyoxigraph.NamedNode | pyoxigraph.BlankNode:

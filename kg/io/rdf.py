@@ -79,11 +79,14 @@ def write(graph: KnowledgeGraph, path: str | Path, *, syntax: str | None = None)
     Entities in no triple that have no type, label or attribute are lost, as RDF cannot say that something exists.
 
     Raises:
-        FormatError: the file cannot be written.
+        FormatError: the file cannot be written, or the syntax cannot hold the graph (see `kg.io.oxigraph.write`).
     """
     syntax = _syntax(path, syntax)
-    with written(path) as file:
-        oxigraph.write(terms.statements(graph), file, oxigraph.FORMATS[syntax], prefixes=_PREFIXES)
+    try:
+        with written(path) as file:
+            oxigraph.write(terms.statements(graph), file, oxigraph.FORMATS[syntax], prefixes=_PREFIXES)
+    except FormatError as error:
+        raise FormatError(error.problem, path=path, remedy=error.remedy) from error
 
 
 def _syntax(path: str | Path, syntax: str | None) -> str:

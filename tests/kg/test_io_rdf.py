@@ -20,7 +20,8 @@ from tests.kg.facts import facts
 
 LABEL = "<http://www.w3.org/2000/01/rdf-schema#label>"
 ALIAS = "<http://www.w3.org/2004/02/skos/core#altLabel>"
-TYPE = "<http://www.w3.org/1999/02/22-rdf-syntax-ns#type>"
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+TYPE = f"<{RDF}type>"
 
 
 def by_pyoxigraph(content: bytes) -> KnowledgeGraph:
@@ -240,7 +241,7 @@ def graphs(draw: some.DrawFn) -> KnowledgeGraph:
             unique=True,
         )
     )
-    relations = [f"relation {name}" for name in names]
+    relations = [f"{name} relation" for name in names]  # RDF/XML wants IRIs that end in a name
     builder = GraphBuilder()
     for head, relation, tail in draw(
         some.lists(some.tuples(*map(some.sampled_from, (names, relations, names))), min_size=1)
@@ -271,6 +272,39 @@ def test_odd_names_labels_and_literals_survive_every_syntax(
     path = tmp_path_factory.getbasetemp() / f"odd.{ending}"
     rdf.write(graph, path)
     assert facts(rdf.read(path)) == facts(graph)
+
+
+def holding(relation: str = "in", text: str = "city", language: str = "en") -> KnowledgeGraph:
+    builder = GraphBuilder()
+    builder.triple("Berlin", relation, "Germany")
+    builder.attribute("Berlin", "note", text, language=language)
+    return builder.build()
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [holding(text="a\x01b"), holding(text="\ufffe"), holding("http://e/"), holding("in 2020"), holding(f"{RDF}li")],
+)
+def test_what_xml_cannot_hold_is_refused_and_leaves_nothing(tmp_path: Path, graph: KnowledgeGraph) -> None:
+    with pytest.raises(FormatError, match=r"graph\.rdf: RDF/XML cannot hold this graph.*Write \.ttl"):
+        rdf.write(graph, tmp_path / "graph.rdf")
+    assert list(tmp_path.iterdir()) == []
+    rdf.write(graph, tmp_path / "graph.ttl")
+    assert facts(rdf.read(tmp_path / "graph.ttl")) == facts(graph)
+
+
+def test_other_readers_of_xml_find_carriage_returns_too(tmp_path: Path) -> None:
+    rdf.write(holding(text="a\r\nb\rc"), tmp_path / "graph.rdf")
+    theirs = rdflib.Graph().parse(tmp_path / "graph.rdf", format="xml")
+    assert [str(value) for value in theirs.objects() if isinstance(value, rdflib.Literal)] == ["a\r\nb\rc"]
+
+
+@pytest.mark.parametrize("ending", ["nt", "rdf", "jsonld"])
+@pytest.mark.parametrize("language", ["New York", "zh-classical", "en--us"])
+def test_a_language_that_is_no_tag_is_refused_by_its_name(tmp_path: Path, language: str, ending: str) -> None:
+    with pytest.raises(FormatError, match=rf'graph\.{ending}: RDF takes no language called "{language.lower()}"'):
+        rdf.write(holding(language=language), tmp_path / f"graph.{ending}")
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(graphs())
