@@ -17,7 +17,7 @@ from itertools import count
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
-from kelm.errors import FormatError
+from kelm.errors import FormatError, InputError
 from kg.keys import first_rows, row_keys
 from kg.labels import Attributes, Labels, LabelTable, Types, language_code
 from kg.parts import Parts
@@ -85,9 +85,14 @@ class Collector:
 
     Args:
         languages: keep labels of these languages only, and those without a language; all if None.
+
+    Raises:
+        InputError: `languages` is one text.
     """
 
     def __init__(self, *, languages: Collection[str] | None = None) -> None:
+        if isinstance(languages, str):  # its letters would be languages
+            raise InputError(f'expected a list of languages, found "{languages}"', remedy=f'Write ["{languages}"].')
         self._wanted = None if languages is None else {"", *map(language_code, languages)}
         self.names, self.texts, self.languages = Pool(), Pool(), Pool()
         self._languages: dict[str, int] = {}  # by the tag as given

@@ -2,6 +2,7 @@
 
     <<( s p <<( s p <<(     {"a": {"a": {     <a><b><a><b>      deeper than `DEEPEST`: refused
     <!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">                      longer than `LONGEST_ENTITY` when expanded: refused
+    &b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;                  more than `MOST_GROWTH` times the file: refused
 
 pyoxigraph 0.5 ends the whole process at some thousand levels, takes time with the square of the depth, and expands
 entities as it reads them ("billion laughs"). Chunks pass through here before it sees them.
@@ -17,13 +18,14 @@ import numpy as np
 
 from kelm.errors import FormatError
 
-__all__ = ["DEEPEST", "LONGEST_ENTITY", "Chunks", "is_deep", "json", "terms", "xml"]
+__all__ = ["DEEPEST", "LONGEST_ENTITY", "MOST_GROWTH", "Chunks", "is_deep", "json", "terms", "xml"]
 
 Chunks = Iterator[tuple[int, bytes]]
 """The number of the first line, and whole lines; as `kg.io.source.chunks` gives them."""
 
 DEEPEST = 500  # levels; files made by people and programs stay below a tenth of it
 LONGEST_ENTITY = 1000  # bytes; entities in RDF/XML stand for namespaces
+MOST_GROWTH = 50  # times the bytes read; a namespace of 50 bytes in every attribute makes a file four times as long
 
 _LONGEST_TAG = 1 << 24
 
@@ -116,10 +118,12 @@ def xml(chunks: Chunks, path: str | Path) -> Chunks:
     """Passes on the chunks of an XML file with shallow elements and short entities.
 
     Raises:
-        FormatError: elements nest deeper than `DEEPEST`, or an entity is longer than `LONGEST_ENTITY` when expanded.
+        FormatError: elements nest deeper than `DEEPEST`, an entity is longer than `LONGEST_ENTITY` when expanded, or
+            entities make the file `MOST_GROWTH` times as long.
     """
     lengths: dict[bytes, int] = {}
     depth, rest, until = 0, b"", b""
+    whole = expanded = 0
     for first, chunk in _whole_entities(chunks, path):
         for name, value in _ENTITY.findall(chunk):
             lengths[name] = len(value) + sum(lengths.get(entity, 0) for entity in _REFERENCE.findall(value))
@@ -130,6 +134,13 @@ def xml(chunks: Chunks, path: str | Path) -> Chunks:
                     line=first + chunk[: chunk.index(b"<!ENTITY")].count(b"\n"),
                     remedy="Entities are read where they stand for a namespace; write other texts out.",
                 )
+        whole += len(chunk)
+        expanded += sum(lengths.get(entity, 0) for entity in _REFERENCE.findall(chunk)) if lengths else 0
+        if expanded > MOST_GROWTH * whole:
+            remedy = "No real graph needs that; check where the file comes from."
+            raise FormatError(
+                f"entities make the file {MOST_GROWTH} times as long", path=path, line=first, remedy=remedy
+            )
         depth, deepest, rest, until = _elements(rest + chunk, depth, until)
         if deepest > DEEPEST:
             raise _too_deep(path, first)

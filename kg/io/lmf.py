@@ -7,12 +7,13 @@
 
 | in the file                    | in the graph                                                                |
 |--------------------------------|-----------------------------------------------------------------------------|
-| Synset                         | an entity by its id; `lexfile` is a type, `ili` an attribute                |
+| Synset                         | an entity by its id; `lexfile` is a type, `ili`, `partOfSpeech` attributes  |
 | Lemma of an entry with a Sense | a label in the lexicon's language, the synset's first member preferred      |
 | SynsetRelation, SenseRelation  | a triple between synsets, with the name in `relType` (`dc:type` of "other") |
 | Definition, Example            | the attributes "description" and "example"                                  |
 
-All other elements are counted in the report. The file is read as a stream; words and relations wait for its end.
+All other elements and attributes are counted in the report. The file is read as a stream; words and relations wait for
+its end.
 Source: https://globalwordnet.github.io/schemas/
 """
 
@@ -31,14 +32,23 @@ from kg.io.journal import Journal, Progress
 from kg.io.source import chunks
 from kg.labels import DESCRIPTION
 
-__all__ = ["EXAMPLE", "ILI", "feed", "read"]
+__all__ = ["EXAMPLE", "ILI", "PART_OF_SPEECH", "feed", "read"]
 
-EXAMPLE, ILI = "example", "ili"  # properties
+EXAMPLE, ILI, PART_OF_SPEECH = "example", "ili", "partOfSpeech"  # properties
 
 _BLOCK = 1 << 20  # bytes
 _ROOT = "LexicalResource"
 _TEXTS = {"Definition": DESCRIPTION, "Example": EXAMPLE}
 _RELATIONS = ("SynsetRelation", "SenseRelation")
+_READ = {  # attributes that are read, by element
+    "Lexicon": {"id", "language"},
+    "LexicalEntry": {"id"},
+    "Lemma": {"writtenForm"},
+    "Sense": {"id", "synset"},
+    "Synset": {"id", "members", "lexfile", "ili", "partOfSpeech"},
+    **{tag: {"relType", "target", "dc:type"} for tag in _RELATIONS},
+    **{tag: {"language"} for tag in _TEXTS},
+}
 _REMEDY = "Correct the element, or allow it to be skipped (skip_bad, --skip-bad)."
 
 
@@ -152,7 +162,8 @@ class _Reading:
         elif tag in _TEXTS:
             self._text, self._text_language = [], attributes.get("language") or self._language
         elif tag != _ROOT:
-            self._others[tag] += 1
+            self._others[f"element <{tag}>"] += 1
+        self._others.update(f"attribute {name} of <{tag}>" for name in attributes.keys() - _READ.get(tag, attributes))
 
     def _start_synset(self, name: str, attributes: dict[str, str], line: int) -> None:
         if not name.strip() or name in self._members:
@@ -165,9 +176,11 @@ class _Reading:
         if kind := attributes.get("lexfile", "").strip():
             self.builder.type(name, kind)
             self.journal.counts["types"] += 1
-        if (ili := attributes.get("ili", "").strip()) not in ("", "in"):  # "in": one was asked for
-            self.builder.attribute(name, ILI, ili)
-            self.journal.counts["attributes"] += 1
+        for property in (ILI, PART_OF_SPEECH):
+            text = attributes.get(property, "").strip()
+            if text and (property, text) != (ILI, "in"):  # one that was asked for
+                self.builder.attribute(name, property, text)
+                self.journal.counts["attributes"] += 1
 
     def text(self, text: str) -> None:
         if self._text is not None:
@@ -180,6 +193,8 @@ class _Reading:
             self._waiting.append((line, self._synset or self._sense, _TEXTS[tag], text, self._text_language))
         elif tag == "Synset":
             self._synset = ""
+        elif tag == "LexicalEntry":  # a sense of an entry in another file has no word here
+            self._entry = self._lemma = ""
         elif tag == "Sense":
             self._sense = ""
 
@@ -212,8 +227,8 @@ class _Reading:
             self.builder.triple(source, relation.name, target)
             self.journal.counts["triples"] += 1
             self.journal.drop("senses that a relation joins", relation.source not in self._members)
-        for tag, count in self._others.items():
-            self.journal.drop(f"element <{tag}>", count)
+        for what, count in self._others.items():
+            self.journal.drop(what, count)
 
     def _name(self, synset: str, words: list[_Word]) -> None:
         place = {member: place for place, member in reversed([*enumerate(self._members[synset])])}

@@ -138,6 +138,7 @@ def _feed_tabs(builder: GraphBuilder, journal: Journal, columns: Sequence[str], 
             add(builder, journal, number, layout.triple(fields))
         else:
             _refuse(journal, number, fields, layout)
+    _count_others(journal, layout)
 
 
 def triples(
@@ -157,15 +158,25 @@ def triples(
             yield number, layout.triple(fields)
         else:
             _refuse(journal, number, fields, layout)
+    _count_others(journal, layout)
+
+
+def _count_others(journal: Journal, layout: _Layout) -> None:
+    for name in layout.others:
+        journal.drop(f'column "{name}"', journal.counts["triples"])
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where head, relation and tail stand among `width` columns, and what an error says of these."""
+    """Where head, relation and tail stand among `width` columns, and what an error says of these.
+
+    `others` are columns of a header that nobody asked for, nor said to ignore.
+    """
 
     places: tuple[int, int, int]
     width: int
     told: str
+    others: tuple[str, ...] = ()
 
     def triple(self, fields: Sequence[str]) -> tuple[str, str, str]:
         head, relation, tail = self.places
@@ -183,7 +194,8 @@ def _headed(rows: Iterator[tuple[int, list[str]]], columns: Sequence[str], path:
     """Returns the number of the header's line, which is the next of `rows`, and the layout that it gives."""
     line, fields = next(rows, (0, []))
     places = _header_places(fields, _chosen(columns), path, line) if fields else (0, 1, 2)
-    return line, _Layout(places, len(fields) or len(COLUMNS), f"{len(fields)} columns")
+    others = tuple(name for place, name in enumerate(fields) if place not in places)
+    return line, _Layout(places, len(fields) or len(COLUMNS), f"{len(fields)} columns", others)
 
 
 def _refuse(journal: Journal, number: int, fields: Sequence[str], layout: _Layout) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import kg.storage
-from kelm.errors import CheckpointError, FormatError, UnknownName
+from kelm.errors import CheckpointError, FormatError, InputError, UnknownName
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.keys import first_rows, row_keys
 from kg.vocabulary import TextColumn, Vocabulary
@@ -395,6 +395,11 @@ def test_row_keys_are_equal_for_equal_rows_only(rows: list[tuple[int, int, int]]
     keys = row_keys(*columns)
     assert len(set(keys.tolist())) == len(set(rows))
     assert [rows[row] for row in first_rows(keys)] == list(dict.fromkeys(rows))
+
+
+def test_a_text_in_place_of_a_list_of_languages_is_refused() -> None:
+    with pytest.raises(InputError, match=r'expected a list of languages, found "en". Write \["en"\]'):
+        GraphBuilder(languages="en")
 
 
 def test_labels_of_a_graph_in_unwanted_languages_are_left_out_and_counted() -> None:

@@ -117,6 +117,13 @@ def test_entities_that_explode_are_refused(content: str, tmp_path: Path) -> None
         rdf.read(tmp_path / "bomb.rdf")
 
 
+def test_a_short_entity_that_is_said_too_often_is_refused(tmp_path: Path) -> None:
+    often = entities('<!ENTITY ns "http://e/">\n<!ENTITY x "' + "x" * 900 + '">\n')
+    (tmp_path / "bomb.rdf").write_text(often.replace("<e:p>&ns;", f"<e:p>{'&x;' * 1000}"))
+    with pytest.raises(FormatError, match=r"bomb\.rdf, line \d: entities make the file 50 times as long"):
+        rdf.read(tmp_path / "bomb.rdf")
+
+
 def test_entities_that_stand_for_namespaces_are_read(tmp_path: Path) -> None:
     (tmp_path / "owl.rdf").write_text(entities('<!ENTITY base "http://e/">\n<!ENTITY ns "&base;ns#">\n'))
     graph = rdf.read(tmp_path / "owl.rdf")

@@ -69,6 +69,16 @@ def test_columns_may_go_by_their_names_in_the_header(tmp_path: Path) -> None:
         tsv.read(path, columns=("head=subject", "relation=subject", "tail=object"))
 
 
+@pytest.mark.parametrize("name", ["triples.tsv", "triples.csv"])
+def test_columns_of_a_header_that_nobody_asked_for_are_counted(tmp_path: Path, name: str) -> None:
+    path, between = tmp_path / name, "\t" if name.endswith(".tsv") else ","
+    lines = ("head tail weight relation", "Q64 Q183 0.5 P17", "Q1055 Q183 0.7 P17")
+    path.write_text("".join(line.replace(" ", between) + "\n" for line in lines))
+    graph = tsv.read(path, header=True)
+    assert (len(graph), graph.reports[0].dropped) == (2, {'column "weight"': 2})
+    assert tsv.read(path, columns=("head=head", "relation=relation", "tail=tail")).reports == graph.reports
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     some.lists(PIECES, min_size=1, max_size=40).map(b"".join),

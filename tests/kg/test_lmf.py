@@ -50,15 +50,19 @@ def test_synsets_become_entities_with_words_relations_supersenses_and_definition
     assert said["types"] == {("x-1-n", "noun.animal"), ("x-2-v", "verb.body")}
     assert graph.attributes.of(beast) == [
         Attribute("ili", "i1", "", ""),
+        Attribute("partOfSpeech", "n", "", ""),
         Attribute("description", "a beast that glims & shines", "en", ""),
         Attribute("example", "a glim", "en", ""),
     ]
     (report,) = graph.reports
-    assert (report.lines, report.triples, report.labels, report.types, report.attributes) == (16, 3, 3, 2, 4)
+    assert (report.lines, report.triples, report.labels, report.types, report.attributes) == (16, 3, 3, 2, 6)
     assert report.dropped == {
         "senses that a relation joins": 2,
         "element <Pronunciation>": 1,
         "element <SyntacticBehaviour>": 1,
+        "attribute label of <Lexicon>": 1,
+        "attribute version of <Lexicon>": 1,
+        "attribute partOfSpeech of <Lemma>": 2,
     }
 
 
@@ -85,6 +89,7 @@ def test_a_compressed_file_gives_the_same_graph_and_unwanted_words_are_counted(t
         ('<Synset id="x-9"><SynsetRelation relType="also" target="x-8"/></Synset>', 'relation "also" to "x-8"'),
         ('<Synset id="x-9"><SynsetRelation relType="also"/></Synset>', "attribute target"),
         ("<Definition>of nothing</Definition>", "a description of a synset"),
+        ('<ExternalLexicalEntry id="e"><Sense id="s9" synset="x-1-n"/></ExternalLexicalEntry>', "label"),
         ('<Synset id="x-9"><Definition>&elsewhere;</Definition></Synset>', '"elsewhere" is not declared'),
     ],
 )
