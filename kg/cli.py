@@ -214,6 +214,10 @@ def embed(
         str | None, typer.Option("--valid", "--validation", help="A source of held-out triples to stop by.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")] = False,
+    pictures: Annotated[
+        str | None,
+        typer.Option(metavar="PROJECTION", help="Draw pictures too, with a map of the entities: pca, or umap."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Learn a vector for each entity and relation.
@@ -225,16 +229,18 @@ def embed(
     """
     from kg.embeddings.command import TABLE
     from kg.embeddings.command import embed as run
+    from kg.embeddings.entity_map import check_projection
     from kg.embeddings.recipe_files import located, read_recipe
     from kg.io import splits
     from kg.terminal import epochs
 
     options = read_recipe(recipe, change or ())
+    drawn = None if pictures is None else check_projection(pictures)
     parts = splits.read(source)
     opened = _open(source) if parts is None else parts.train
     checked = _open(validation) if validation is not None else None if parts is None else parts.valid
     with located(recipe, change or ()), epochs(shown=not quiet) as progress:
-        run(opened, out, options, validation=checked, progress=progress, resume=resume)
+        run(opened, out, options, validation=checked, progress=progress, resume=resume, pictures=drawn)
     print(f"{out}: {opened.entity_count:,} entities, {opened.relation_count:,} relations; vectors in {out / TABLE}")
 
 

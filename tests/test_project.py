@@ -26,13 +26,14 @@ HEAVY = ("pykeen", "rdflib", "networkx", "datasets", "matplotlib", "sklearn", "s
 DOORS = {  # by which modules a heavy library enters; whatever else needs it asks them
     "accelerate": ("kelm/training/device.py",),
     "fasttext": ("multilingual/identify.py",),
-    "matplotlib": ("kg/study/report.py",),
+    "matplotlib": ("kg/embeddings/pictures.py", "kg/study/report.py"),
     "networkx": ("kg/io/networkx.py",),
     "pykeen": ("kg/embeddings/pykeen.py", "kg/embeddings/pykeen_training.py", "kg/io/pykeen.py"),
     "pyoxigraph": ("kg/io/oxigraph.py", "kg/io/terms.py"),
     "rdflib": ("kg/io/rdflib.py",),
     "spacy": ("kg/linking/spacy.py",),
     "sentencepiece": ("kelm/text/sentence_piece.py", "kelm/text/vocabulary.py"),
+    "umap": ("kg/embeddings/entity_map.py",),
 }
 
 

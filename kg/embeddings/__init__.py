@@ -9,6 +9,7 @@ from kg.embeddings.command import embed, evaluate, open_embedding
 from kg.embeddings.conve import ConvE
 from kg.embeddings.embedding import KnowledgeGraphEmbedding
 from kg.embeddings.interactions import TransE
+from kg.embeddings.pictures import draw
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.pykeen import PykeenEmbedding
 from kg.embeddings.ranking import Ranks, metrics, ranks
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingInterrupted",
     "TransE",
     "TuckER",
+    "draw",
     "embed",
     "evaluate",
     "metrics",

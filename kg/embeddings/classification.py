@@ -17,8 +17,9 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from kelm.errors import InputError
 from kg.embeddings.answers import as_triples
 from kg.embeddings.ranking import Rankable
+from kg.embeddings.screening import Scorer
 
-__all__ = ["Thresholds", "accuracy_and_f1", "best_threshold", "classify", "triple_scores"]
+__all__ = ["Thresholds", "accuracy_and_f1", "best_threshold", "classify", "tail_scores", "triple_scores"]
 
 
 def triple_scores(embedding: Rankable, triples: Any) -> Float32[np.ndarray, "triple"]:
@@ -28,12 +29,19 @@ def triple_scores(embedding: Rankable, triples: Any) -> Float32[np.ndarray, "tri
         InputError: an id is unknown.
     """
     scorer = embedding.scorer()
-    found = as_triples(triples, scorer.entity_count, scorer.relation_count)
+    return tail_scores(scorer, as_triples(triples, scorer.entity_count, scorer.relation_count))
+
+
+def tail_scores(scorer: Scorer, triples: Int64[np.ndarray, "triple 3"]) -> Float32[np.ndarray, "triple"]:
+    """Returns the same of ids that are known to fit.
+
+    Cost: width numbers a triple; with an exact scorer, such as PyKEEN's, the scores of all entities.
+    """
     if not scorer.exact:
-        return scorer.score(found[:, 0], found[:, 1], "tail", found[:, 2])
-    scores = np.empty(len(found), np.float32)
-    for start in range(0, len(found), scorer.block_size):
-        part = found[start : start + scorer.block_size]
+        return scorer.score(triples[:, 0], triples[:, 1], "tail", triples[:, 2])
+    scores = np.empty(len(triples), np.float32)
+    for start in range(0, len(triples), scorer.block_size):
+        part = triples[start : start + scorer.block_size]
         rows = np.empty((len(part), scorer.entity_count), np.float32)
         scorer.score_all(np.ascontiguousarray(part[:, 0]), np.ascontiguousarray(part[:, 1]), "tail", rows)
         scores[start : start + len(part)] = rows[np.arange(len(part)), part[:, 2]]

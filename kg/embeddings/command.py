@@ -2,6 +2,7 @@
 
 FOLDER/embedding.safetensors    the model: trains no further, ranks
 FOLDER/table/                   the vectors by name: what text models read
+FOLDER/pictures/                training, entities, relations: see `kg.embeddings.pictures`
 FOLDER/training.safetensors     where a run stands that is trained by autograd, until it is done
 """
 
@@ -17,6 +18,8 @@ from jaxtyping import Int64
 from kelm.errors import InputError, UnknownName
 from kg.embeddings.answers import SIDES, Side
 from kg.embeddings.embedding import FILE, KnowledgeGraphEmbedding, check_same_graph, read_tensors, recipe_of
+from kg.embeddings.entity_map import Projection, check_projection
+from kg.embeddings.pictures import draw
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.pykeen import PykeenEmbedding
 from kg.embeddings.ranking import Ties, metrics, ranks
@@ -26,10 +29,11 @@ from kg.embeddings.train import train
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
 
-__all__ = ["STATE", "TABLE", "embed", "evaluate", "named_triples", "open_embedding", "save"]
+__all__ = ["PICTURES", "STATE", "TABLE", "embed", "evaluate", "named_triples", "open_embedding", "save"]
 
 TABLE = "table"
 STATE = "training.safetensors"
+PICTURES = "pictures"
 
 
 def embed(
@@ -40,16 +44,21 @@ def embed(
     validation: KnowledgeGraph | None = None,
     progress: Callable[[Progress], None] | None = None,
     resume: bool = False,
+    pictures: Projection | None = None,
 ) -> KnowledgeGraphEmbedding | PykeenEmbedding:
     """Trains vectors of `graph` and writes model and table to `folder`; on Ctrl-C what was learned is written too.
 
     Args:
         validation: a graph of held-out triples over the same names; those with a name that `graph` lacks are left out.
         resume: go on with a run that was killed, from the state it left in `folder`.
+        pictures: draw pictures too, with a map of the entities by this projection.
 
     Raises:
-        as `kg.embeddings.train.train`, and CheckpointError when the folder cannot be written.
+        as `kg.embeddings.train.train`, and CheckpointError when the folder cannot be written; for pictures as
+        `kg.embeddings.pictures.draw`.
     """
+    if pictures is not None:
+        check_projection(pictures)
     checked = None if validation is None else named_triples(validation, graph)
     state = Path(folder) / STATE
     try:
@@ -61,6 +70,8 @@ def embed(
         raise
     save(embedding, graph, folder)
     state.unlink(missing_ok=True)
+    if pictures is not None:
+        draw(embedding, graph, Path(folder) / PICTURES, held_out=checked, projection=pictures)
     return embedding
 
 
