@@ -68,7 +68,7 @@ class EntityTable:
         relations: Any = None,
         relation_names: Vocabulary | Iterable[str] | None = None,
     ) -> Self:
-        """Returns a table of vectors made elsewhere.
+        """Returns a table of vectors made elsewhere; a memory-mapped float32 matrix stays where it is.
 
         Raises:
             InputError: names and vectors differ in number, a name comes twice, or a number is not finite.
@@ -190,9 +190,11 @@ def _vocabulary(names: Vocabulary | Iterable[str]) -> Vocabulary:
 
 def _matrix(vectors: Any) -> Float32[np.ndarray, "row width"]:
     matrix = np.ascontiguousarray(vectors, dtype=np.float32)
-    if not np.isfinite(matrix).all():
-        row = int(np.argmin(np.isfinite(matrix.reshape(len(matrix), -1)).all(1)))
-        raise InputError(f"row {row} has a number that is not finite", field="vectors", remedy="Train again.")
+    for start in range(0, len(matrix), _CHUNK):  # a matrix may be larger than the memory
+        finite = np.isfinite(matrix[start : start + _CHUNK])
+        if not finite.all():
+            row = start + int(np.argmin(finite.reshape(len(finite), -1).all(1)))
+            raise InputError(f"row {row} has a number that is not finite", field="vectors", remedy="Train again.")
     return matrix
 
 

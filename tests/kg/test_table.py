@@ -98,6 +98,21 @@ def test_vectors_that_do_not_fit_their_names_are_refused(names: list[str], vecto
         EntityTable.from_vectors(names, vectors)
 
 
+def test_a_mapped_matrix_is_looked_through_in_chunks_and_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kg.embeddings.table._CHUNK", 4)
+    vectors = np.arange(22, dtype=np.float32).reshape(11, 2)
+    np.save(tmp_path / "good.npy", vectors)
+    vectors[9, 1] = np.inf
+    np.save(tmp_path / "bad.npy", vectors)
+    good, bad = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("good", "bad"))
+    names = [f"Q{number}" for number in range(11)]
+    assert np.shares_memory(EntityTable.from_vectors(names, good).vectors, good)
+    with pytest.raises(InputError, match="row 9 has a number that is not finite"):
+        EntityTable.from_vectors(names, bad)
+
+
 def test_a_query_of_another_width_is_refused() -> None:
     with pytest.raises(InputError, match=r"width 6, found .* Pass a row"):
         some_table().nearest(np.zeros(5, np.float32))
