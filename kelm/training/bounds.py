@@ -8,7 +8,7 @@ from math import isfinite
 
 from kelm.errors import RecipeError
 
-__all__ = ["COUNT", "FACTOR", "MEMORY", "NORM", "NOT_NEGATIVE", "POSITIVE", "SEED", "SHARE", "Bound"]
+__all__ = ["COUNT", "FACTOR", "MEMORY", "NORM", "NOT_NEGATIVE", "PART", "POSITIVE", "SEED", "SHARE", "Bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,5 @@ NOT_NEGATIVE = Bound("0 or more", "Give 0 or a positive, finite number.", lambda
 FACTOR = Bound("more than 0 and at most 1", "Give 1 to turn it off, or 0.8 to 0.9.", lambda value: 0 < value <= 1)
 MEMORY = Bound("0 or more and less than 1", "The usual betas are [0.9, 0.999].", lambda value: 0 <= value < 1)
 SEED = Bound("0 to 2 ** 63 - 1", "Give 0 or a smaller whole number.", lambda value: 0 <= value < 2**63)
+PART = Bound("0 to 1", "Give 0 for none, 1 for all.", lambda value: 0 <= value <= 1)
 SHARE = Bound("0 or more and less than 1", "Give 0 to turn it off.", lambda value: 0 <= value < 1)

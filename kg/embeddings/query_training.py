@@ -27,9 +27,10 @@ from torch.nn import functional
 
 from kelm.errors import TrainingDiverged
 from kg.embeddings.all_losses import binary_cross_entropy, cross_entropy
-from kg.embeddings.answers import Answers, Questions, Side, question_keys
+from kg.embeddings.answers import Answers, Side, question_keys
 from kg.embeddings.embedding import KnowledgeGraphEmbedding
 from kg.embeddings.losses import LOSSES
+from kg.embeddings.negatives import Negatives
 from kg.embeddings.noise import Noise
 from kg.embeddings.parameters import BIASES, first_values, is_learned, shared_of
 from kg.embeddings.progress import Progress, TrainingInterrupted
@@ -78,7 +79,7 @@ class QueryTraining:
         self.answers = {
             side: Answers.of(asked, side, **counts) for side, asked in self.asked if recipe.training == "kvsall"
         }
-        self.questions = {side: Questions.of(asked, side, **counts) for side, asked in self.asked}
+        self.negatives = Negatives(self.asked if recipe.training == "sampled" else (), **counts, recipe=recipe)
         self.course = Course()
         self.best: dict[str, Tensor] = {}
 
@@ -255,12 +256,9 @@ class QueryTraining:
         count: int,
     ) -> float:
         """Adds the gradients of a loss over shared negatives, whose slopes at the scores have a closed form."""
-        negatives = self._negatives()
-        allowed = answers[:, None] != negatives[None]
-        if self.recipe.filtered:
-            keys = question_keys(rows, side, self.relation_count)
-            allowed = torch.from_numpy(~self.questions[side].answered(keys, negatives.numpy()))
-        scores = self._scores(queries, negatives)
+        drawn = self.negatives.draw(rows, side, self.random)
+        allowed = self.negatives.allowed(drawn, rows, side)
+        scores = self._scores(queries, drawn.entities)
         true = self.interaction.scores(queries, self._entities(answers))
         if self.interaction.biased:
             true = true + self.values[BIASES][answers]
@@ -270,14 +268,6 @@ class QueryTraining:
             )
         torch.autograd.backward([true, scores, penalty], [-up / count, -down / count, torch.tensor(1 / count)])
         return loss
-
-    def _negatives(self) -> Int64[Tensor, "candidate"]:
-        """Returns distinct entities, drawn uniformly; all where the recipe wants as many as there are."""
-        entities = len(self.values["entities"])
-        if self.recipe.negatives >= entities:
-            return torch.arange(entities)
-        distinct: Tensor = torch.unique(torch.randint(entities, (self.recipe.negatives,), generator=self.random))
-        return distinct
 
     def _penalty(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from kelm.errors import InputError, RecipeError, closest
-from kelm.training.bounds import COUNT, FACTOR, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Bound
+from kelm.training.bounds import COUNT, FACTOR, NOT_NEGATIVE, PART, POSITIVE, SEED, SHARE, Bound
 from kg.embeddings.interactions import Interaction
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.models import MODELS
@@ -42,6 +42,7 @@ _BOUNDS: Mapping[Bound, tuple[str, ...]] = {
     NOT_NEGATIVE: ("regularization", "n3", "duality", "patience", "relation_width", "image_height"),
     SEED: ("seed",),
     SHARE: _SHARES,
+    PART: ("typed_negatives",),
 }
 # what TransE's loop with closed gradients lacks
 _BY_AUTOGRAD = ("n3", "duality", *_SHARES, "start", "start_scale", "decay")
@@ -74,6 +75,8 @@ class EmbeddingRecipe:
         training: "sampled" compares the true answer with some others, "1vsall" with all entities, "kvsall" all true
             answers to a question with all entities at once (Dettmers et al., 2018, section 4.1).
         negatives: corrupted answers, drawn once a step and shared by its triples ("sampled").
+        typed_negatives: share of them that is drawn from entities seen at that side of the step's relations, each
+            for the questions whose relation it was seen with (`kg.embeddings.negatives`; Krompass et al., 2015).
         loss: "softmax", "self_adversarial", "softplus" or "margin" for "sampled"; "cross_entropy" or "bce" for all
             entities.
         margin: the margin of the losses that have one.
@@ -149,6 +152,7 @@ class EmbeddingRecipe:
     image_height: int = 0
     filters: int = 32
     kernel: int = 3
+    typed_negatives: float = 0.0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -172,7 +176,7 @@ class EmbeddingRecipe:
         if self.engine == "kelm":
             self._check_own()
         else:
-            more = (*_BY_AUTOGRAD, "training", "reciprocal")
+            more = (*_BY_AUTOGRAD, "training", "reciprocal", "typed_negatives")
             self._check_absent(
                 more, "PyKEEN's engine has no such option", "Leave it out, or use a model of kelm's own."
             )
@@ -198,6 +202,8 @@ class EmbeddingRecipe:
                 'Set reciprocal = true or training = "1vsall", or leave it out.',
             )
             return
+        if self.training != "sampled":
+            self._check_absent(("typed_negatives",), f'"{self.training}" draws no negatives', "Leave it out.")
         if self.sampler != "both":
             raise RecipeError(
                 f'"{self.sampler}" is for TransE with sampled negatives',

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from kelm.errors import InputError, TrainingDiverged
-from kg.embeddings.answers import SIDES, Questions, Side, as_triples, question_keys
+from kg.embeddings.answers import SIDES, Side, as_triples
 from kg.embeddings.embedding import KnowledgeGraphEmbedding
 from kg.embeddings.interactions import TransE
 from kg.embeddings.losses import LOSSES
+from kg.embeddings.negatives import Negatives
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.query_training import QueryTraining
 from kg.embeddings.ranking import filtered_mrr
@@ -132,10 +133,7 @@ class _Loop:
             regularization=recipe.regularization,
         )
         self.relations = Rows(self._first_vectors(relation_count, unit=recipe.normalize), recipe.optimizer)
-        self.questions = {
-            side: Questions.of(triples, side, entity_count=entity_count, relation_count=relation_count)
-            for side in SIDES
-        }
+        self.negatives = Negatives([(side, triples) for side in SIDES], entity_count, relation_count, recipe)
         self.head_shares = _head_shares(triples, relation_count, recipe.sampler)
         self.batch_size = max(min(recipe.batch_size, len(triples) // _BATCHES), min(recipe.batch_size, _TRIPLES))
         self.history: list[Progress] = []
@@ -212,42 +210,21 @@ class _Loop:
         tail, relation, head = triples[:, 2], triples[:, 1], triples[:, 0]
         given, answers = (torch.from_numpy(ids) for ids in ((head, tail) if side == "tail" else (tail, head)))
         links = torch.from_numpy(relation)
-        negatives = self._negatives()
-        wrong = self.entities.vectors[negatives]
+        drawn = self.negatives.draw(triples, side, self.random)
+        wrong = self.entities.vectors[drawn.entities]
         queries = self.interaction.queries(self.entities.vectors[given], self.relations.vectors, links, side)
         positive, direction = self.interaction.pair_distances(queries, self.entities.vectors[answers])
         negative = self.interaction.distances(queries, wrong)
-        allowed = self._allowed(triples, answers, negatives, side)
+        allowed = self.negatives.allowed(drawn, triples, side)
         loss, up, down = self.loss(positive, negative, allowed, self.recipe.margin, self.recipe.sharpness)
         query_gradient, wrong_gradient = self.interaction.pull(down, negative, queries, wrong)
         pulled = direction * up[:, None]
         given_gradient, relation_gradient = self.interaction.spread(query_gradient + pulled, side)
         self.entities.step(
-            torch.cat((given, answers, negatives)), torch.cat((given_gradient, -pulled, wrong_gradient)), rate
+            torch.cat((given, answers, drawn.entities)), torch.cat((given_gradient, -pulled, wrong_gradient)), rate
         )
         self.relations.step(links, relation_gradient, rate)
         return loss
-
-    def _negatives(self) -> Int64[Tensor, "candidate"]:
-        """Returns distinct entities, drawn uniformly; all where the recipe wants as many as there are."""
-        if self.recipe.negatives >= self.entity_count:
-            return torch.arange(self.entity_count)
-        drawn = torch.randint(self.entity_count, (self.recipe.negatives,), generator=self.random)
-        distinct: Tensor = torch.unique(drawn)
-        return distinct
-
-    def _allowed(
-        self,
-        triples: Int64[np.ndarray, "row 3"],
-        answers: Int64[Tensor, "row"],
-        negatives: Int64[Tensor, "candidate"],
-        side: Side,
-    ) -> Bool[Tensor, "row candidate"]:
-        """Returns which negatives are no known answers (or, unfiltered, not the true one)."""
-        if not self.recipe.filtered:
-            return answers[:, None] != negatives[None]
-        keys = question_keys(triples, side, self.relation_count)
-        return torch.from_numpy(~self.questions[side].answered(keys, negatives.numpy()))
 
 
 def _head_shares(
