@@ -7,8 +7,8 @@ The range of a relation at a side holds the entities that stand there in a train
 a capital is told from other capitals and from few people. What fits another relation of the step alone is masked.
 
 All candidates are still scored for all questions by one matrix product, which a set of negatives for each relation
-would not allow. The price is that a question has no use for some of them, most so for one whose relation is rare and has
-a range of its own; losses that divide by the number of negatives divide by all.
+would not allow. The price is that a question has no use for some of them, most so for one whose relation is rare and
+has a range of its own; losses that divide by the number of negatives divide by all.
 
 Source: Krompass et al. (2015), the local closed world: a relation's domain and range as seen in the data.
 """
