@@ -99,8 +99,10 @@ class Coherent:
     def _weighed(self, candidates: Sequence[Candidate], votes: Mapping[str, float]) -> tuple[Candidate, ...]:
         """Returns the candidates with scores, whose sum is that of their probabilities."""
         raised = [one.probability * exp(self.weight * votes.get(one.entity, 0.0)) for one in candidates]
-        share = sum(one.probability for one in candidates) / sum(raised) if candidates else 0.0
-        scored = [replace(one, score=score * share) for one, score in zip(candidates, raised, strict=True)]
+        mass, whole = sum(one.probability for one in candidates), sum(raised)
+        scored = [  # divided first, so that a mention's only candidate keeps its probability to the last bit
+            replace(one, score=mass * (score / whole)) for one, score in zip(candidates, raised, strict=True)
+        ]
         return tuple(sorted(scored, key=lambda one: -one.probability))
 
     def _related(self, ids: Sequence[int]) -> csr_array:
