@@ -214,22 +214,21 @@ def embed(
         str | None, typer.Option("--valid", "--validation", help="A source of held-out triples to stop by.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")] = False,
-    pictures: Annotated[
-        str | None,
-        typer.Option(metavar="PROJECTION", help="Draw pictures too, with a map of the entities: pca, or umap."),
-    ] = None,
+    pictures: Annotated[str | None, typer.Option(metavar="MAP", help="Draw pictures, the map by pca or umap.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Learn a vector for each entity and relation.
 
     Of a folder with train, valid and test files, such as CoDEx's codex-s, train is learned and valid is what training
     stops by, unless --valid names another source. Ctrl-C saves what was learned so far and leaves with code 130.
+    Started by torchrun or accelerate launch, all models but the default TransE train in all their processes.
 
     Example: kelm graph embed graph --out vectors --set width=100 --set epochs=20
     """
     from kg.embeddings.command import TABLE
     from kg.embeddings.command import embed as run
     from kg.embeddings.entity_map import check_projection
+    from kg.embeddings.processes import Processes
     from kg.embeddings.recipe_files import located, read_recipe
     from kg.io import splits
     from kg.terminal import epochs
@@ -239,9 +238,12 @@ def embed(
     parts = splits.read(source)
     opened = _open(source) if parts is None else parts.train
     checked = _open(validation) if validation is not None else None if parts is None else parts.valid
-    with located(recipe, change or ()), epochs(shown=not quiet) as progress:
+    processes = Processes.started()
+    with located(recipe, change or ()), epochs(shown=processes.is_first and not quiet) as progress:
         run(opened, out, options, validation=checked, progress=progress, resume=resume, pictures=drawn)
-    print(f"{out}: {opened.entity_count:,} entities, {opened.relation_count:,} relations; vectors in {out / TABLE}")
+    processes.leave()
+    if processes.is_first:
+        print(f"{out}: {opened.entity_count:,} entities, {opened.relation_count:,} relations; vectors in {out / TABLE}")
 
 
 @graph.command()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object, reduce
 from torch import nn
 
 from kelm.batch import Batch
@@ -17,7 +17,7 @@ from kelm.errors import RecipeError
 from kelm.objectives.base import Losses
 from kelm.training.learner import Learner
 
-__all__ = ["Call", "accelerator", "agreed", "everyone", "leave", "process", "seed"]
+__all__ = ["Call", "accelerator", "agreed", "everyone", "leave", "process", "seed", "summed"]
 
 X = TypeVar("X")
 
@@ -83,3 +83,9 @@ def agreed(value: X) -> X:
     """Returns the first process's value, in all processes."""
     first: X = broadcast_object_list([value])[0]
     return first
+
+
+def summed(value: torch.Tensor) -> torch.Tensor:
+    """Returns the sum over all processes, in all of them, on the device where `value` is."""
+    total: torch.Tensor = reduce(value.to(process().device), "sum")
+    return total.to(value.device)

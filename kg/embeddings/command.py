@@ -20,6 +20,7 @@ from kg.embeddings.answers import SIDES, Side
 from kg.embeddings.embedding import FILE, KnowledgeGraphEmbedding, check_same_graph, read_tensors, recipe_of
 from kg.embeddings.entity_map import Projection, check_projection
 from kg.embeddings.pictures import draw
+from kg.embeddings.processes import Processes
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.pykeen import PykeenEmbedding
 from kg.embeddings.ranking import Ties, metrics, ranks
@@ -48,6 +49,8 @@ def embed(
 ) -> KnowledgeGraphEmbedding | PykeenEmbedding:
     """Trains vectors of `graph` and writes model and table to `folder`; on Ctrl-C what was learned is written too.
 
+    Of several processes that train together (`kg.embeddings.processes`) the first one writes.
+
     Args:
         validation: a graph of held-out triples over the same names; those with a name that `graph` lacks are left out.
         resume: go on with a run that was killed, from the state it left in `folder`.
@@ -66,8 +69,11 @@ def embed(
             graph, recipe, validation=checked, progress=progress, checkpoint=state, resume=resume
         )
     except TrainingInterrupted as interrupt:
-        save(interrupt.embedding, graph, folder)
+        if Processes.started().is_first:
+            save(interrupt.embedding, graph, folder)
         raise
+    if not Processes.started().is_first:
+        return embedding
     save(embedding, graph, folder)
     state.unlink(missing_ok=True)
     if pictures is not None:

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,10 @@ from kg.embeddings.all_losses import binary_cross_entropy, cross_entropy
 from kg.embeddings.answers import Answers, Side, question_keys
 from kg.embeddings.embedding import KnowledgeGraphEmbedding
 from kg.embeddings.losses import LOSSES
-from kg.embeddings.negatives import Negatives
+from kg.embeddings.negatives import Drawn, Negatives
 from kg.embeddings.noise import Noise
 from kg.embeddings.parameters import BIASES, first_values, is_learned, shared_of
+from kg.embeddings.processes import ALONE, Processes
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.ranking import filtered_mrr
 from kg.embeddings.recipe import EmbeddingRecipe
@@ -51,6 +53,7 @@ class QueryTraining:
         triples: ids of head, relation and tail.
         recipe: with `recipe.by_autograd`.
         fingerprint: of the graph, if there was one.
+        processes: that train together; each of them makes this same call.
     """
 
     def __init__(
@@ -60,8 +63,9 @@ class QueryTraining:
         relation_count: int,
         recipe: EmbeddingRecipe,
         fingerprint: str = "",
+        processes: Processes = ALONE,
     ) -> None:
-        self.triples, self.recipe, self.fingerprint = triples, recipe, fingerprint
+        self.triples, self.recipe, self.fingerprint, self.processes = triples, recipe, fingerprint, processes
         self.random = torch.Generator().manual_seed(recipe.seed)
         self.interaction = recipe.interaction()
         self.values = first_values(recipe, entity_count, relation_count, self.random)
@@ -70,9 +74,8 @@ class QueryTraining:
         self.sparse = recipe.training == "sampled" and recipe.optimizer == "adagrad" and recipe.negatives < entity_count
         groups = [{"params": learned[:1], "fused": not self.sparse}, {"params": learned[1:], "fused": True}]
         self.optimizer = _OPTIMIZERS[recipe.optimizer](groups, lr=recipe.rate)  # type: ignore[call-arg]
-        self.noise = Noise(
-            self.random, recipe.entity_dropout, recipe.relation_dropout, recipe.query_dropout, recipe.feature_dropout
-        )
+        rates = recipe.entity_dropout, recipe.relation_dropout, recipe.query_dropout, recipe.feature_dropout
+        self.noise = Noise(self.random if processes.count == 1 else torch.Generator(), *rates)
         self.relation_count = len(self.values["relations"])
         self.asked = _asked(triples, relation_count, reciprocal=recipe.reciprocal)
         counts = {"entity_count": entity_count, "relation_count": self.relation_count}
@@ -110,12 +113,14 @@ class QueryTraining:
                 epoch, mrr = self.course.epoch + 1, None
                 checked = epoch % self.recipe.check_every == 0 or epoch == self.recipe.epochs
                 if checked and validation is not None:
-                    mrr = filtered_mrr(self._embedding(self.values), validation, self.triples)
+                    judged = partial(filtered_mrr, self._embedding(self.values), validation, self.triples)
+                    mrr = self.processes.first(judged)
                     self._judge(mrr)
                 done = Progress(epoch, self.recipe.epochs, loss, speed, seconds + time.perf_counter() - began, mrr)
                 self.course = replace(self.course, epoch=epoch, history=(*self.course.history, done.facts()))
-                if checked and checkpoint is not None:
-                    save_state(checkpoint, self._state(), self.recipe, self.triples)
+                if checked and checkpoint is not None:  # none goes on before it is written
+                    kept = partial(save_state, checkpoint, self._state(), self.recipe, self.triples)
+                    self.processes.first(kept)
                 if progress is not None:
                     progress(done)
         except KeyboardInterrupt as interrupt:
@@ -200,15 +205,20 @@ class QueryTraining:
         """Moves all values; returns the loss summed over questions."""
         self.optimizer.zero_grad()
         count, total = sum(len(rows) for _, rows in batch), 0.0
-        for side, rows in batch:
+        self._seed_noise()
+        for side, asked in batch:
+            drawn = self.negatives.draw(asked, side, self.random) if self.recipe.training == "sampled" else None
+            rows = self.processes.share(asked)
+            if not len(rows):
+                continue
             ends = (rows[:, 0], rows[:, 2]) if side == "tail" else (rows[:, 2], rows[:, 0])
             given, answers = (torch.from_numpy(np.ascontiguousarray(ids)) for ids in ends)
             distinct, links = (torch.from_numpy(found) for found in np.unique(rows[:, 1], return_inverse=True))
             entities, relations = self._entities(given), self.values["relations"][distinct]
             queries = self.interaction.queries(entities, relations, links, side, shared_of(self.values), self.noise)
             penalty = self._penalty(entities, relations, links, answers) + self._duality(queries, answers)
-            if self.recipe.training == "sampled":
-                total += self._sampled(queries, rows, answers, side, penalty, count)
+            if drawn is not None:
+                total += self._sampled(queries, drawn, rows, answers, side, penalty, count)
                 continue
             scores = self._scores(queries, torch.arange(len(self.values["entities"])))
             places = torch.arange(len(rows))
@@ -218,11 +228,28 @@ class QueryTraining:
             loss = _ALL_LOSSES[self.recipe.loss](scores, places, answers, self.recipe.label_smoothing)
             ((loss + penalty) / count).backward()
             total += float(loss.detach())
+        self._join()
         with torch.sparse.check_sparse_tensor_invariants(enable=False):  # torch warns where nobody chose
             self.optimizer.step()
         if self.recipe.normalize:
             self._normalize()
-        return total
+        return float(self.processes.total(torch.tensor(total, dtype=torch.float64)))
+
+    def _seed_noise(self) -> None:
+        """Gives each process noise of its own, which the common stream decides: a run can then be resumed."""
+        noise = self.noise
+        if noise.generator is not self.random and (noise.entity or noise.relation or noise.query or noise.feature):
+            common = int(torch.randint(2**62, (), generator=self.random))
+            noise.generator.manual_seed(common + self.processes.rank)  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def _join(self) -> None:
+        """Sums gradients over processes, and averages what was measured."""
+        learned = [value for name, value in self.values.items() if is_learned(name)]
+        self.processes.add_gradients(learned, sparse=self.sparse)
+        for name, value in self.values.items():
+            if self.processes.count > 1 and not is_learned(name):
+                value.copy_(self.processes.total(value) / self.processes.count)
 
     @torch.no_grad()
     def _normalize(self) -> None:
@@ -249,6 +276,7 @@ class QueryTraining:
     def _sampled(
         self,
         queries: Float[Tensor, "row width"],
+        drawn: Drawn,
         rows: Int64[np.ndarray, "row 3"],
         answers: Int64[Tensor, "row"],
         side: Side,
@@ -256,7 +284,6 @@ class QueryTraining:
         count: int,
     ) -> float:
         """Adds the gradients of a loss over shared negatives, whose slopes at the scores have a closed form."""
-        drawn = self.negatives.draw(rows, side, self.random)
         allowed = self.negatives.allowed(drawn, rows, side)
         scores = self._scores(queries, drawn.entities)
         true = self.interaction.scores(queries, self._entities(answers))

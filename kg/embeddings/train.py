@@ -27,6 +27,7 @@ from kg.embeddings.embedding import KnowledgeGraphEmbedding
 from kg.embeddings.interactions import TransE
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.negatives import Negatives
+from kg.embeddings.processes import Processes
 from kg.embeddings.progress import Progress, TrainingInterrupted
 from kg.embeddings.query_training import QueryTraining
 from kg.embeddings.ranking import filtered_mrr
@@ -49,7 +50,7 @@ def train(
     checkpoint: str | Path | None = None,
     resume: bool = False,
 ) -> Any:
-    """Learns vectors of a graph's entities and relations.
+    """Learns vectors of a graph's entities and relations; started by torchrun or `accelerate launch` in all processes.
 
     Args:
         source: a `KnowledgeGraph`, or an integer array `triple 3` with both counts.
@@ -66,7 +67,8 @@ def train(
         A `KnowledgeGraphEmbedding`, or a `PykeenEmbedding` of the same methods for the engine "pykeen".
 
     Raises:
-        InputError: no triples, ids that do not fit the counts, or `resume` for a model without checkpoints.
+        InputError: no triples, ids that do not fit the counts, or `resume` or several processes for a model that is
+            not trained by autograd.
         RecipeError: PyKEEN has no such model.
         CheckpointError: there is nothing to resume, or it is of another run.
         TrainingDiverged: the loss is not a number.
@@ -85,10 +87,17 @@ def train(
         raise InputError("there are no triples to learn from", remedy="Check the graph's source.")
     fingerprint = str(source.fingerprint()) if hasattr(source, "fingerprint") else ""
     checked = None if validation is None else as_triples(validation, *counts)
+    processes = Processes.started()
     if recipe.by_autograd:
-        run = QueryTraining(triples, *counts, recipe, fingerprint)
+        run = QueryTraining(triples, *counts, recipe, fingerprint, processes)
         path = None if checkpoint is None else Path(checkpoint)
         return run.run(checked, progress, checkpoint=path, resume=resume)
+    if processes.count > 1:
+        raise InputError(
+            f"a model that is not trained by autograd trains in one process, not {processes.count}",
+            field="model",
+            remedy="Start it without accelerate or torchrun, or set reciprocal = true.",
+        )
     if resume:
         raise InputError(
             f"a run of {recipe.model} with sampled negatives keeps no checkpoints", field="resume", remedy="Train anew."
