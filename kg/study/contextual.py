@@ -27,7 +27,8 @@ from kelm.training.learner import Learner
 from kelm.training.recipe import Optimization
 from kg.enrich.described_corpus import Describer
 from kg.graph import KnowledgeGraph
-from kg.linking.base import Disambiguator, Mention, align
+from kg.linking.alias import AliasLinker
+from kg.linking.base import Mention, align
 from kg.linking.bi_encoder import Described
 from kg.linking.contextual import ContextualLinker, ContextWeights
 from kg.linking.entity_text import EntityText
@@ -56,7 +57,8 @@ class ContextTraining:
         examples: texts of a batch, about.
         negatives: other entities of a mention's name.
         length, entity_length: tokens of a text and of an entity's text.
-        scales, nothings: weights of the cosine, and cosines of "no entity", among which to choose.
+        scales, nothings: weights of the cosine, and cosines of "no entity", among which to choose. No cosine: a lone
+            candidate is certain, and only mentions with a choice are read.
     """
 
     hf: str = ""
@@ -85,7 +87,7 @@ class ContextWorkshop:
     data: Path
     out: Path
     graph: KnowledgeGraph
-    names: Disambiguator
+    names: AliasLinker
     languages: tuple[str, ...]
     candidates: frozenset[str]
     say: Callable[[str], None]
@@ -114,7 +116,7 @@ class ContextWorkshop:
         )
         self.say(f"{method}, seed {seed}: {len(table):,} entities have vectors")
         table = table.shuffled(seed) if method == "shuffled" else table
-        weights = ContextWeights(length=options.length, nothing=0.0)
+        weights = ContextWeights(length=options.length, nothing=0.0 if options.nothings else None)
         return ContextualLinker(self.names, encoder, self.tokenizer, table, weights)
 
     def tuned(
@@ -131,7 +133,7 @@ class ContextWorkshop:
         """
         vectors = linker.mention_vectors([text.text for text in texts], found)
         best = linker, -1.0
-        for scale, nothing in product(self.options.scales, self.options.nothings):
+        for scale, nothing in product(self.options.scales, self.options.nothings or (None,)):
             changed = linker.having(replace(linker.weights, context=scale, nothing=nothing))
             answers = changed.weigh(found, vectors)
             threshold = tuned_threshold(texts, answers, known)
@@ -177,10 +179,15 @@ class ContextWorkshop:
             length=options.entity_length,
         )
         for name in options.sets:
-            texts = read_set(self.data, name).texts
+            texts = [text for text in read_set(self.data, name).texts if any(map(self._teaches, text.mentions))]
             encoded = self.tokenizer.encode([text.text for text in texts], length=options.length)
             for read, text in zip(encoded, texts, strict=True):
                 aligned = align(read, text.mentions, self.graph.entities.find)
                 described = describe(aligned.having(origin=text.origin))
-                if any(mention.others for mention in described.mentions):
+                if described.mentions:  # what was cut off teaches nothing
                     yield described
+
+    def _teaches(self, mention: Mention) -> bool:
+        """Whether an entity of the graph is meant, and its name means others too."""
+        known = mention.entity is not None and mention.entity in self.graph.entities
+        return known and any(one.entity != mention.entity for one in self.names.candidates(mention.text))

@@ -140,14 +140,15 @@ class _Workshop:
     @cached_property
     def context(self) -> ContextWorkshop:
         recipe, names = self.recipe, self.linker("degree")
+        assert isinstance(names, AliasLinker)
         return ContextWorkshop(
             recipe.context, self.data, self.out, self.graph, names, recipe.languages, self._candidates, self.say
         )
 
     @cached_property
     def _candidates(self) -> frozenset[str]:
-        """All that the texts' mentions may mean by their names."""
-        names = self.linker("degree")
+        """All that the texts' mentions may mean by their names, where the text has a say."""
+        names, least = self.linker("degree"), 1 if self.recipe.context.nothings else 2
         found = (
             mentions
             for judged in self.recipe.sets
@@ -155,7 +156,8 @@ class _Workshop:
             for task in TASKS[: 1 + judged.whole]
             for mentions in _answers(names, self.texts(name), task, judged.language or None)
         )
-        return frozenset(one.entity for mentions in found for mention in mentions for one in mention.candidates)
+        asked = (mention.candidates for mentions in found for mention in mentions)
+        return frozenset(one.entity for candidates in asked if len(candidates) >= least for one in candidates)
 
     def linker(self, method: Method, seed: int = 0) -> Disambiguator:
         if (method, seed) not in self.linkers:
