@@ -42,6 +42,7 @@ def entity_vectors(
     """Returns a vector of length 1 for each entity of the graph.
 
     Args:
+        encoder: is set to evaluation mode, as `ContextualLinker` does.
         length: tokens of an entity's text; longer ones are cut.
         only: the entities that are asked for, such as the candidates of what shall be linked; None: all.
         cache: folder of tables; one that is there under the key is opened, else the table is written. None: in memory.
@@ -81,7 +82,8 @@ def entity_vectors(
 def _encoded(
     encoder: Encoder, texts: Sequence[Encoded]
 ) -> Iterator[tuple[list[int], Float32[np.ndarray, "text width"]]]:
-    """Yields numbers of texts of similar length and their vectors."""
+    """Yields numbers of texts of similar length and their vectors, without dropout."""
+    encoder.eval()
     device = next(encoder.parameters()).device
     for numbers in bucketed([len(text) for text in texts], _TOKENS, None):
         batch = pack([texts[number] for number in numbers], pad=encoder.config.pad_token_id).to(device)

@@ -197,6 +197,12 @@ def test_vectors_are_computed_once_for_each_encoder_graph_and_option(
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_an_encoder_fresh_from_training_gives_vectors_without_dropout(encoder: Encoder, words: Tokenizer) -> None:
+    assert encoder.config.hidden_dropout_prob > 0
+    expected = entity_vectors(EntityText(GRAPH), encoder, words).vectors
+    assert np.array_equal(entity_vectors(EntityText(GRAPH), encoder.train(), words).vectors, expected)
+
+
 def test_a_changed_weight_changes_the_encoders_digest(encoder: Encoder) -> None:
     before = encoder_digest(encoder)
     assert encoder_digest(encoder) == before
