@@ -277,8 +277,13 @@ class AliasLinker:
     @cached_property
     def _automaton(self) -> ahocorasick_rs.AhoCorasick:
         kinds = {"longest": ahocorasick_rs.MatchKind.LeftmostLongest, "all": ahocorasick_rs.MatchKind.Standard}
-        kind = kinds[self.names.options.matches]
-        return ahocorasick_rs.AhoCorasick(self.names.folded, matchkind=kind, store_patterns=False)
+        return ahocorasick_rs.AhoCorasick(
+            self.names.folded,
+            matchkind=kinds[self.names.options.matches],
+            store_patterns=False,
+            # what the library takes for more than 100 names; for fewer, its choice needs the square of their length
+            implementation=ahocorasick_rs.Implementation.ContiguousNFA,
+        )
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
