@@ -186,7 +186,8 @@ def export(
 ) -> None:
     """Write a graph as a file for other tools.
 
-    RDF (.nt .ttl .nq .rdf .jsonld) holds triples, types, labels and attributes, tables and .spo the triples alone.
+    RDF (.nt .ttl .nq .trig .rdf .jsonld) holds triples, types, labels and attributes, tables and .spo the triples
+    alone; what is left out is counted.
 
     Example: kelm graph export graph --to graph.ttl.gz
     """
@@ -194,10 +195,13 @@ def export(
     from kg.io import tsv
 
     opened = _open(source)
-    io.write(opened, to, format=format, language=language)
+    left_behind = io.write(opened, to, format=format, language=language)
     if labels is not None:
         tsv.write_labels(opened, labels)
+        left_behind.pop("labels", None)
     print(f"{to}: {len(opened):,} triples")
+    for kind, count in left_behind.items():
+        print(f"    left out: {count:,} {kind}", file=sys.stderr)
 
 
 @graph.command()

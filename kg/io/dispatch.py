@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kelm.errors import FormatError, closest
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io import (
@@ -171,8 +173,12 @@ def _feed_object(builder: GraphBuilder, source: object) -> None:
     feeders[library](source)
 
 
-def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None, language: str | None = None) -> None:
-    """Writes the graph to a file, in the format that its name tells. TSV, CSV and .spo hold the triples only.
+def write(
+    graph: KnowledgeGraph, path: str | Path, *, format: str | None = None, language: str | None = None
+) -> dict[str, int]:
+    """Writes the graph to a file, in the format that its name tells, and returns how much of what it cannot hold.
+
+    TSV, CSV and .spo hold the triples only, RDF all but entities of which nothing is said.
 
     Args:
         format: one of `FORMATS`, or its ending, for a file whose name does not tell.
@@ -192,3 +198,16 @@ def write(graph: KnowledgeGraph, path: str | Path, *, format: str | None = None,
         rdf.write(graph, path, syntax=f".{found}")
     else:
         tsv.write(graph, path, commas=found == "csv")
+    return _left_behind(graph, whole=found in _RDF)
+
+
+def _left_behind(graph: KnowledgeGraph, *, whole: bool) -> dict[str, int]:
+    """Returns how many things of each kind a file does not hold: one of triples only, or one that is `whole`."""
+    said = np.zeros(graph.entity_count, bool)
+    said[graph.heads] = said[graph.tails] = True
+    if whole:
+        said[graph.attributes.entity] = said[graph.labels.entities.owner] = True
+        said[np.diff(graph.types.offsets) > 0] = True
+    silent = {"entities of which it says nothing": int((~said).sum())}
+    others = {"labels": len(graph.labels), "types": len(graph.types), "attributes": len(graph.attributes)}
+    return {kind: count for kind, count in {**silent, **({} if whole else others)}.items() if count}

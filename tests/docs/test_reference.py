@@ -2,7 +2,10 @@ import importlib.util
 
 import pytest
 
+import kg.io
 from kelm import cli
+from kelm.errors import FormatError
+from kg.graph import KnowledgeGraph
 from tests.docs.pages import ROOT
 
 
@@ -37,3 +40,19 @@ def test_the_command_line_reference_is_fresh():
     spec.loader.exec_module(generate)
     if generate.PLACE.read_text(encoding="utf-8") != generate.reference():
         pytest.fail("docs/reference/cli.md is stale: run python docs/generate.py")
+
+
+def test_the_page_about_graphs_tells_every_format_and_which_are_written(tmp_path):
+    rows = [line.split(" | ") for line in (ROOT / "docs/how-to/own-graph.md").read_text().splitlines() if "|" in line]
+    told = {
+        row[1].strip("`"): row[2] for row in rows if len(row) == 5 and row[1].startswith("`") and row[1] != "`--format`"
+    }
+    assert told.keys() == kg.io.FORMATS.keys()
+    graph = KnowledgeGraph.from_triples([("a", "p", "b")])
+    for name, written in told.items():
+        try:
+            kg.io.write(graph, tmp_path / "graph", format=name)
+        except FormatError:
+            assert written == "no", name
+        else:
+            assert written == "yes", name

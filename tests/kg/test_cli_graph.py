@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from kelm.cli import run
-from kg.graph import KnowledgeGraph
+from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.linking.linked_text import read_linked
 from tests.kg.facts import facts as said
+from tests.kg.test_graph import berlin
 
 TRIPLES = [(f"city{number}", "in", f"land{number % 5}") for number in range(30)]
 TRIPLES += [(f"land{number}", "borders", f"land{(number + 1) % 5}") for number in range(5)]
@@ -356,6 +357,21 @@ def test_a_table_is_exported_with_its_names_beside_it(folder: Path, tmp_path: Pa
     assert run(["graph", "export", str(folder), "--to", facts, "--labels", names]) == 0
     assert run(["graph", "build", facts, "--labels", names, "--out", str(tmp_path / "again"), "--quiet"]) == 0
     assert said(KnowledgeGraph.open(tmp_path / "again")) == said(KnowledgeGraph.open(folder))
+
+
+def test_what_an_export_leaves_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder = GraphBuilder().graph(berlin())
+    builder.entity("alone")
+    builder.build().save(tmp_path / "graph")
+    for name, told in {
+        "g.ttl": ["1 entities of which it says nothing"],
+        "g.tsv": ["1 entities of which it says nothing", "7 labels", "2 types", "2 attributes"],
+    }.items():
+        assert run(["graph", "export", str(tmp_path / "graph"), "--to", str(tmp_path / name)]) == 0
+        assert capsys.readouterr().err == "".join(f"    left out: {line}\n" for line in told)
+    names = ["--labels", str(tmp_path / "names.tsv")]
+    assert run(["graph", "export", str(tmp_path / "graph"), "--to", str(tmp_path / "g.csv"), *names]) == 0
+    assert "labels" not in capsys.readouterr().err
 
 
 def test_spo_is_exported_in_the_words_of_a_language(folder: Path, tmp_path: Path) -> None:
