@@ -12,6 +12,7 @@ import lzma
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ from hypothesis import strategies as some
 
 import kg.io
 from kelm.errors import KelmError
-from kg.graph import GraphBuilder
-from kg.io import codex, wordnet
+from kg.graph import GraphBuilder, KnowledgeGraph
+from kg.io import codex, fb15k237, sparql, tsv, wordnet
 from tests.kg import test_conceptnet, test_lmf, test_wikidata, test_wordnet
+from tests.kg.test_graph import berlin
 
 CASES = int(os.environ.get("KELM_FUZZ", "40"))
 SECONDS = 5  # a case that takes longer hangs
@@ -170,7 +172,17 @@ FOLDERS: dict[str, dict[str, str]] = {
         "entity2types.json": '{"Q64": ["Q515"]}',
         "types.en.json": '{"Q515": {"label": "city"}}',
         "relations.en.json": '{"P17": {"label": "country"}}',
+        "entities.en.json": '{"Q64": {"label": "Berlin", "description": "a city", "wiki": null}}',
         "entity_labels.partial.tsv": "Q64\ten\tBerlin\twikidata\n",
+    },
+    "fb15k237": {
+        "train.txt": "/m/1\t/in\t/m/2\n",
+        "valid.txt": "/m/2\t/in\t/m/1\n",
+        "test.txt": "/m/2\t/has\t/m/1\n",
+        "entities.jsonl": '{"mid": "/m/1", "wikidata_id": "Q1", "label": "a", "alternatives": ["b"], '
+        '"description": "c"}\n'
+        '{"mid": "/m/2", "wikidata_id": null, "label": "d", "wikipedia": "https://e/f"}\n',
+        "relation2text.txt": "/in\tlies in\n",
     },
     "splits": {"train.txt": "Q64\tP17\tQ183\n", "test.txt": "Q1055\tP17\tQ183\n"},
 }
@@ -186,7 +198,52 @@ def test_a_folder_with_a_broken_file_is_refused_or_read(kind: str, tmp_path: Pat
         (tmp_path / name).write_bytes(broken(text.encode(), seed) if name == spoiled else text.encode())
     assert kind != "wordnet" or wordnet.holds(tmp_path)
     assert kind != "codex" or codex.holds(tmp_path)
+    assert kind != "fb15k237" or fb15k237.holds(tmp_path)
     try_to_read(tmp_path)
+
+
+@cases
+def test_a_broken_table_of_names_is_refused_or_read(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "names.tsv"
+    path.write_bytes(broken(b"Q64\ten\tBerlin\nQ64\ten\tBerlin, Germany\talias\nP17\tde\tStaat\tlabel\n", seed))
+    found = []
+    for skip_bad in (0, 1_000_000):
+        builder = GraphBuilder()
+        builder.triple("Q64", "P17", "Q183")
+        try:
+            report = tsv.feed_labels(builder, path, skip_bad=skip_bad)
+        except KelmError:
+            found.append(None)
+        else:
+            found.append(builder.build().fingerprint())
+            assert report.lines == len(text_lines(path.read_bytes()))
+    assert found[0] in (None, found[1])
+
+
+@cases
+def test_a_broken_manifest_of_a_saved_graph_is_refused_or_the_graph_is_what_it_was(tmp_path: Path, seed: int) -> None:
+    path, whole = tmp_path / "graph" / "manifest.json", tmp_path / "manifest.json"
+    if not whole.exists():
+        berlin().save(tmp_path / "graph")
+        whole.write_bytes(path.read_bytes())
+    path.write_bytes(broken(whole.read_bytes(), seed))
+    with suppress(KelmError):
+        opened = KnowledgeGraph.open(tmp_path / "graph")
+        assert set(opened.names()) == set(berlin().names())
+        assert kg.io.read(opened).entity_count == berlin().entity_count
+
+
+QUERY = (
+    "PREFIX e: <http://e/> SELECT ?s ?p ?o WHERE { ?s a e:City ; ?p ?o . FILTER(?p != e:q && STRLEN(STR(?o)) < 99) }"
+)
+
+
+@cases
+def test_a_broken_query_is_refused_or_answered(tmp_path: Path, seed: int) -> None:
+    (tmp_path / "a.ttl").write_text(TURTLE, encoding="utf-8")
+    query = broken(QUERY.encode(), seed).decode(errors="replace")
+    with suppress(KelmError):
+        sparql.read(tmp_path / "a.ttl", query=query, skip_bad=1_000_000)
 
 
 def text_lines(content: bytes) -> list[bytes]:
