@@ -7,6 +7,7 @@ KelmError                   catch this to catch them all
 │   │   └── UnknownPlugin   no plug-in of that kind has that name
 │   └── RecipeError         a recipe has an unknown key, a wrong type or an impossible value
 ├── CheckpointError         a saved model or run cannot be opened, or does not fit
+│   ├── NothingSaved        nothing of the kind is at the path that was given
 │   └── UnsafeFile          the file could run code when opened (a pickle); refused
 ├── VocabularyMismatch      tokenizer and model do not share a vocabulary
 ├── TextTooLong             a text does not fit the model, and cutting it was not allowed
@@ -30,6 +31,7 @@ __all__ = [
     "KelmError",
     "MissingDependency",
     "MissingPart",
+    "NothingSaved",
     "RecipeError",
     "TextTooLong",
     "TrainingDiverged",
@@ -103,6 +105,10 @@ class RecipeError(InputError):
 
 class CheckpointError(KelmError):
     """A saved model or run cannot be opened, or does not fit."""
+
+
+class NothingSaved(CheckpointError):
+    """Nothing of the kind is at the path that was given."""
 
 
 class UnsafeFile(CheckpointError):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from kelm.data.folders import aside
-from kelm.errors import CheckpointError
+from kelm.errors import CheckpointError, NothingSaved
 
 __all__ = ["MANIFEST", "open_columns", "save_columns"]
 
@@ -70,7 +70,8 @@ def open_columns(folder: str | Path, *, verify: bool = True) -> tuple[dict[str, 
         verify: compare checksums, which reads every file once; sizes are compared in any case.
 
     Raises:
-        CheckpointError: no graph is there, or a file of it is missing, cut or changed.
+        NothingSaved: no graph is there.
+        CheckpointError: a file of it is missing, cut or changed.
     """
     root = Path(folder)
     manifest = _manifest(root)
@@ -87,7 +88,7 @@ def open_columns(folder: str | Path, *, verify: bool = True) -> tuple[dict[str, 
 def _manifest(root: Path) -> dict[str, Any]:
     path = root / MANIFEST
     if not path.is_file():
-        raise CheckpointError(f"{root}: no saved graph is here ({MANIFEST} is missing). Check the path.")
+        raise NothingSaved(f"{root}: nothing that kelm saved is here ({MANIFEST} is missing). Check the path.")
     try:
         manifest = json.loads(path.read_text("utf-8"))
         kind, version = manifest["format"], manifest["version"]

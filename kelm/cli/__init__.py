@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from kelm.errors import InputError, KelmError
+from kelm.errors import CannotExport, InputError, KelmError, NothingSaved
 
 __all__ = ["application", "commands", "load", "main", "run"]
 
@@ -164,7 +164,8 @@ def _call(arguments: list[str]) -> None:
 
 
 def _code(error: Exception) -> int:
-    return 2 if isinstance(error, InputError | FileNotFoundError | NotADirectoryError | IsADirectoryError) else 1
+    given = (InputError, NothingSaved, CannotExport, FileNotFoundError, NotADirectoryError, IsADirectoryError)
+    return 2 if isinstance(error, given) else 1
 
 
 def _show(error: Exception) -> None:

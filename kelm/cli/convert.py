@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kelm.errors import CannotExport, CheckpointError, InputError
+from kelm.errors import CannotExport, CheckpointError, InputError, NothingSaved
 
 if TYPE_CHECKING:
     from kelm.model import Encoder, VocabularyHead
@@ -101,13 +101,13 @@ def form_of(path: Path) -> Form:
     """Returns the form of a model folder.
 
     Raises:
-        CheckpointError: its config.json is missing or no JSON.
+        NothingSaved: its config.json is missing or no JSON.
     """
     try:
         described = json.loads((path / "config.json").read_text(encoding="utf-8"))
         return Form.kelm if described["model_type"] == "kelm" else Form.hf
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
+        raise NothingSaved(
             f"{path / 'config.json'} is missing or describes no model. Give the folder that holds config.json and "
             "model.safetensors (of a training run: checkpoints/step-.../model)."
         ) from error

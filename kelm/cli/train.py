@@ -35,6 +35,10 @@ def train(
     from kelm.training.recipe_file import located, read
     from kelm.training.run import train as run
 
+    if quiet:
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
     wanted = read(recipe, change or ())
     folder = out or Path("runs") / (wanted.name.replace("/", "-") or recipe.stem)
     with located(recipe, change or ()):

@@ -248,7 +248,7 @@ def write(
     if extensions:
         raise CannotExport(
             f"a plain {ARCHITECTURES[config.family]} folder cannot express {', '.join(extensions)}. "
-            f"Name them in `drop` to leave them out, or use save_pretrained to keep them."
+            f"Leave them out by name (--drop, in Python drop=[...]), or keep kelm's form (save_pretrained)."
         )
     name = ARCHITECTURES[config.family]
     described = {field: getattr(config, field) for field in SHARED_FIELDS}

@@ -46,7 +46,9 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False, show: boo
     """
     folder, process = Path(folder), device.process()
     if not resume and checkpoints(folder / "checkpoints"):
-        raise CheckpointError(f"{folder} already holds a run. Resume it, or choose another folder.")
+        raise CheckpointError(
+            f"{folder} already holds a run. Go on with it (--resume), or choose another folder (--out)."
+        )
     torch.manual_seed(recipe.train.seed)
     words = construct.tokenizer(recipe)
     encoder = construct.encoder(recipe, words)

@@ -248,7 +248,9 @@ class Trainer:
             checkpoint.clean(place)
         saved = checkpoint.checkpoints(place)
         if saved and not self.resume:
-            raise CheckpointError(f"{self.folder} already holds a run. Resume it, or choose another folder.")
+            raise CheckpointError(
+                f"{self.folder} already holds a run. Go on with it (--resume), or choose another folder (--out)."
+            )
         if not saved:
             return None
         state = checkpoint.load(saved[-1], self.learner, self.optimizer)

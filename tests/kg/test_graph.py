@@ -306,7 +306,7 @@ def flip(path: Path) -> None:
         (flip, "tails.npy", "tails.npy: the file is damaged: its checksum"),
         (Path.unlink, "entities.blob.npy", "entities.blob.npy: the file is missing"),
         (cut, "manifest.json", "manifest.json: cannot be read"),
-        (Path.unlink, "manifest.json", "no saved graph is here"),
+        (Path.unlink, "manifest.json", "nothing that kelm saved is here"),
     ],
 )
 def test_damage_is_named_with_the_file_and_a_remedy(tmp_path: Path, damage: object, file: str, message: str) -> None:

@@ -94,7 +94,7 @@ def test_what_a_plain_folder_cannot_hold_of_the_heads_is_told(hf, tmp_path, caps
     [
         (["{hf}", "{hf}"], 2, "exists already. Give another folder, or --force"),
         (["{hf}", "{new}", "--to", "hf", "--drop", "ernie"], 2, "no extension ernie to drop. It has: none."),
-        (["{empty}", "{new}"], 1, "config.json is missing or describes no model"),
+        (["{empty}", "{new}"], 2, "config.json is missing or describes no model"),
         (["{pickled}", "{new}"], 1, "is a pickle"),
         (["{cut}", "{new}"], 1, "is damaged or cut"),
     ],

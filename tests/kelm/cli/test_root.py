@@ -9,7 +9,7 @@ import typer
 
 import kelm
 from kelm import cli
-from kelm.errors import FormatError, KelmError
+from kelm.errors import CannotExport, CheckpointError, FormatError, KelmError, NothingSaved
 
 HEAVY = ("torch", "transformers", "numpy", "networkx", "rdflib", "pykeen", "datasets", "matplotlib", "babel")
 
@@ -78,6 +78,9 @@ def test_without_a_command_help_is_shown(kelm_command):
             2,
             "error: a.tsv, line 7: expected 3 columns, found 2. Add one.\n",
         ),
+        (NothingSaved("vectors: nothing that kelm saved is here. Check the path."), 2, "error: vectors: nothing"),
+        (CheckpointError("out cannot be written (no space)."), 1, "error: out cannot be written"),
+        (CannotExport("a plain folder cannot express ernie. Leave it out (--drop)."), 2, "error: a plain folder"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "graph.nt"), 2, "error: graph.nt: No such file"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "data"), 2, "error: data: Is a directory. Give a file"),
         (PermissionError(errno.EACCES, "Permission denied", "out"), 1, "error: out: Permission denied. Check"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.utils import logging
 
 from kelm.cli import run
 from kelm.data.corpus import Shard
@@ -177,8 +178,9 @@ def test_a_recipe_that_made_nothing_yet_gives_way_to_another(home: Path, tmp_pat
 
 
 def test_training_goes_on_from_a_model_of_ours_with_its_heads(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    logging.enable_progress_bar()  # transformers' own, which another command may have turned off
     seen = {}
 
     def stop(trainer: object) -> None:
@@ -190,6 +192,9 @@ def test_training_goes_on_from_a_model_of_ours_with_its_heads(
     start, end = text.index("[model.config]"), text.index("[[objectives]]")
     (tmp_path / "on.toml").write_text(f'{text[:start]}[model]\nhf = "{home / "run" / "model"}"\n\n{text[end:]}')
     assert run(["train", str(tmp_path / "on.toml"), "--out", str(tmp_path / "run")]) == 130
+    assert "Loading weights" in capsys.readouterr().err
+    assert run(["train", str(tmp_path / "on.toml"), "--out", str(tmp_path / "run"), "--quiet"]) == 130
+    assert "Loading weights" not in capsys.readouterr().err
     saved = read_tensors(home / "run" / "model" / "heads.safetensors")
     assert torch.equal(seen["objectives.mlm.head.dense.weight"], saved["mlm.head.dense.weight"])
     words = Encoder.from_pretrained(home / "run" / "model").embeddings.word_embeddings.weight
@@ -317,7 +322,8 @@ def test_a_folder_with_a_run_needs_resume(home: Path, capsys: pytest.CaptureFixt
     arguments = ["train", str(home / "tiny.toml"), "--out", str(home / "run"), "--quiet"]
     before = (home / "run" / "run.json").read_bytes()
     assert run(arguments) == 1
-    assert "already holds a run" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().err.split())
+    assert "already holds a run. Go on with it (--resume), or choose another folder (--out)." in told
     assert (home / "run" / "run.json").read_bytes() == before
     assert run([*arguments, "--resume"]) == 0  # nothing is left to do
 
