@@ -38,6 +38,13 @@ Languages = Annotated[
     typer.Option(help="Keep labels in these languages only, such as en,de,zh-hans; all if not given."),
 ]
 SkipBad = Annotated[int, typer.Option(min=0, help="Leave out up to this many bad lines of a file; 0 is strict.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="The files' format where their names do not tell: tsv, csv, spo, nt, ttl, nq, trig, rdf, jsonld, "
+        "wikidata, lmf or conceptnet."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -55,13 +62,7 @@ def build(
     aliases: Annotated[
         list[Path] | None, typer.Option(help="The same of further names, none of them preferred; may be repeated.")
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            help="The files' format where their names do not tell: tsv, csv, spo, nt, ttl, nq, trig, rdf, jsonld, "
-            "wikidata, lmf or conceptnet."
-        ),
-    ] = None,
+    format: Format = None,
     columns: Annotated[
         str,
         typer.Option(
@@ -87,7 +88,7 @@ def build(
     """
     from kg import io
     from kg.graph import GraphBuilder
-    from kg.io import tsv
+    from kg.io import names
     from kg.terminal import reading, show_reports
 
     if strict and skip_bad:
@@ -101,7 +102,7 @@ def build(
         else:
             _choose(builder, sources, sparql, syntax=format, skip_bad=skip_bad, progress=bar("query"))
         for path, further in (*((path, False) for path in labels or ()), *((path, True) for path in aliases or ())):
-            tsv.feed_labels(builder, path, aliases=further, skip_bad=skip_bad, progress=bar(path))
+            names.feed(builder, path, aliases=further, skip_bad=skip_bad, progress=bar(path))
     built = builder.build()
     built.save(out)
     if not quiet:
@@ -192,12 +193,12 @@ def export(
     Example: kelm graph export graph --to graph.ttl.gz
     """
     from kg import io
-    from kg.io import tsv
+    from kg.io import names
 
     opened = _open(source)
     left_behind = io.write(opened, to, format=format, language=language)
     if labels is not None:
-        tsv.write_labels(opened, labels)
+        names.write(opened, labels)
         left_behind.pop("labels", None)
     print(f"{to}: {len(opened):,} triples")
     for kind, count in left_behind.items():

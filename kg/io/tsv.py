@@ -1,8 +1,6 @@
-"""Triples and labels in delimited text: one a line, in any order of columns.
+"""Triples in delimited text: one a line, in any order of columns.
 
-    Q64<TAB>P17<TAB>Q183                            triples; `columns` names the order, or the columns by the header
-    Q64<TAB>en<TAB>Berlin                           labels; the first of a name and language is preferred
-    Q64<TAB>en<TAB>Berlin, Germany<TAB>alias        a fourth column may say label or alias
+    Q64<TAB>P17<TAB>Q183        `columns` names the order, or the columns by the header
 
 `.csv` files are read by the rules of CSV (commas, quotes); all others split at tabs and know no quotes. `commas` says
 it of a file whose name does not.
@@ -27,7 +25,7 @@ from kg.io.columns import add_tables
 from kg.io.journal import Journal, Progress
 from kg.io.source import lines, suffix, written
 
-__all__ = ["COLUMNS", "add", "feed", "feed_labels", "ids", "read", "triples", "write", "write_labels", "write_rows"]
+__all__ = ["COLUMNS", "add", "feed", "ids", "read", "rows", "triples", "write", "write_rows"]
 
 COLUMNS = ("head", "relation", "tail")
 _REMEDY = "Correct the line, or allow bad lines to be skipped (skip_bad, --skip-bad)."
@@ -132,7 +130,7 @@ def _feed_tabs(builder: GraphBuilder, journal: Journal, columns: Sequence[str], 
     layout, after = _layout(columns), 0
     if header or layout is None:
         first = Journal(journal.source, journal.kind, skip_bad=journal.skip_bad)
-        after, layout = _headed(_rows(journal.source, first, commas=False), columns, journal.source)
+        after, layout = _headed(rows(journal.source, first, commas=False), columns, journal.source)
     for number, fields in add_tables(builder, journal, places=layout.places, width=layout.width, after=after):
         if len(fields) == layout.width:  # a blank name
             add(builder, journal, number, layout.triple(fields))
@@ -150,10 +148,10 @@ def triples(
     commas: bool | None = None,
 ) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Yields line number and triple of each line with the right number of columns; `journal` takes the others."""
-    layout, rows = _layout(columns), _rows(path, journal, commas=_is_csv(path, commas))
+    layout, lines = _layout(columns), rows(path, journal, commas=commas)
     if header or layout is None:
-        _, layout = _headed(rows, columns, path)
-    for number, fields in rows:
+        _, layout = _headed(lines, columns, path)
+    for number, fields in lines:
         if len(fields) == layout.width:
             yield number, layout.triple(fields)
         else:
@@ -211,9 +209,9 @@ def _is_csv(path: str | Path, commas: bool | None) -> bool:
     return suffix(path) == ".csv" if commas is None else commas
 
 
-def _rows(path: str | Path, journal: Journal, *, commas: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yields the fields of each line that is not blank."""
-    if commas:
+def rows(path: str | Path, journal: Journal, *, commas: bool | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yields number and fields of each line that is not blank; `commas` as in `feed`."""
+    if _is_csv(path, commas):
         yield from _csv_rows(path, journal)
         return
     for number, text in lines(path, journal):
@@ -289,58 +287,6 @@ def _header_places(fields: Sequence[str], chosen: dict[str, str], path: str | Pa
         ) from error
 
 
-def feed_labels(
-    builder: GraphBuilder,
-    path: str | Path,
-    *,
-    only_known: bool = True,
-    aliases: bool = False,
-    skip_bad: int = 0,
-    progress: Progress | None = None,
-) -> Report:
-    """Adds labels from lines of name, language, text and perhaps "label" or "alias".
-
-    Without the fourth column the first label of a name and language is preferred and the others are aliases.
-
-    Args:
-        aliases: all that have no fourth column are aliases.
-        only_known: leave out names that no triple, type or label of the builder has; else they become entities.
-
-    Raises:
-        FormatError: a wrong number of columns, a text without a visible character, or the same label twice.
-    """
-    journal = Journal(path, "labels", skip_bad=skip_bad, progress=progress)
-    seen: set[tuple[str, str, str]] = set()
-    named: set[tuple[str, str]] = set()
-    for number, fields in _rows(path, journal, commas=_is_csv(path, None)):
-        if len(fields) not in (3, 4) or fields[3:] not in ([], ["label"], ["alias"]):
-            expected = "3 columns (name, language, text), or a fourth that says label or alias"
-            journal.bad(
-                FormatError(f"expected {expected}, found {fields}", remedy=_REMEDY), line=number, reason="wrong columns"
-            )
-            continue
-        name, language, text = fields[:3]
-        if only_known and not builder.has(name):
-            journal.drop("label of an unknown name")
-            continue
-        if (name, language, text) in seen:
-            problem = f'the label "{text}" of "{name}" in "{language}" was given before'
-            journal.bad(FormatError(problem, field="text", remedy=_REMEDY), line=number, reason="duplicate label")
-            continue
-        seen.add((name, language, text))
-        preferred = fields[3] == "label" if len(fields) == 4 else not aliases and (name, language) not in named
-        named.add((name, language))
-        try:
-            kept = builder.label_any(name, language, text, preferred=preferred)
-        except FormatError as error:
-            journal.bad(error, line=number, reason="blank label")
-        else:
-            journal.label(kept)
-    report = journal.report()
-    builder.reports.append(report)
-    return report
-
-
 def write(
     graph: KnowledgeGraph,
     path: str | Path,
@@ -357,22 +303,6 @@ def write(
     places = _places(columns)
     rows = _ordered(graph.names(), places, len(columns))
     write_rows(chain([columns] if header else [], rows), path, commas=commas)
-
-
-def write_labels(graph: KnowledgeGraph, path: str | Path) -> None:
-    """Writes the labels of entities, relations and types as `feed_labels` reads them."""
-    owners = (
-        (graph.labels.entities, graph.entities),
-        (graph.labels.relations, graph.relation_names),
-        (graph.labels.types, graph.types.names),
-    )
-    rows: dict[tuple[str, str, str, str], None] = {}
-    for table, vocabulary in owners:
-        names = list(vocabulary)
-        for label in table.each():
-            kind = "label" if label.preferred else "alias"
-            rows.setdefault((names[label.owner], label.language, label.text, kind))
-    write_rows(rows, path)
 
 
 def write_rows(rows: Iterable[Sequence[str]], path: str | Path, *, commas: bool | None = None) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 import kg.io
 from kelm.cli import run
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import tsv
+from kg.io import names, tsv
 from kg.io.networkx import to_networkx
 from kg.io.pykeen import to_pykeen
 from kg.io.rdflib import to_rdflib
@@ -71,10 +71,10 @@ def through_folder(graph: KnowledgeGraph, folder: Path) -> KnowledgeGraph:
 def through_tables(name: str) -> Callable[[KnowledgeGraph, Path], KnowledgeGraph]:
     def there_and_back(graph: KnowledgeGraph, folder: Path) -> KnowledgeGraph:
         tsv.write(graph, folder / name)
-        tsv.write_labels(graph, folder / f"names-{name}")
+        names.write(graph, folder / f"names-{name}")
         builder = GraphBuilder()
         tsv.feed(builder, folder / name)
-        tsv.feed_labels(builder, folder / f"names-{name}")
+        names.feed(builder, folder / f"names-{name}")
         return builder.build()
 
     return there_and_back

@@ -22,7 +22,7 @@ from hypothesis import strategies as some
 import kg.io
 from kelm.errors import KelmError
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import codex, fb15k237, sparql, tsv, wordnet
+from kg.io import codex, fb15k237, names, sparql, wordnet
 from tests.kg import test_conceptnet, test_lmf, test_wikidata, test_wordnet
 from tests.kg.test_graph import berlin
 
@@ -211,7 +211,7 @@ def test_a_broken_table_of_names_is_refused_or_read(tmp_path: Path, seed: int) -
         builder = GraphBuilder()
         builder.triple("Q64", "P17", "Q183")
         try:
-            report = tsv.feed_labels(builder, path, skip_bad=skip_bad)
+            report = names.feed(builder, path, skip_bad=skip_bad)
         except KelmError:
             found.append(None)
         else:

@@ -12,7 +12,7 @@ import kg.io
 import kg.io.columns
 from kelm.errors import FormatError, UnknownName
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io import source, tsv
+from kg.io import names, source, tsv
 from kg.io.journal import Journal
 from tests.kg.facts import facts
 from tests.kg.test_graph import NAMES, berlin
@@ -141,14 +141,14 @@ def test_a_name_that_a_table_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 def test_labels_are_written_and_read_again(tmp_path: Path) -> None:
     graph = berlin()
-    tsv.write_labels(graph, tmp_path / "labels.tsv")
+    names.write(graph, tmp_path / "labels.tsv")
     builder = GraphBuilder().graph(graph.with_triples(graph.triples()))
     bare = GraphBuilder()
     for triple in graph.names():
         bare.triple(*triple)
     for name, kind in facts(graph)["types"]:
         bare.type(name, kind)
-    report = tsv.feed_labels(bare, tmp_path / "labels.tsv")
+    report = names.feed(bare, tmp_path / "labels.tsv")
     assert report.labels == len(graph.labels)
     assert facts(bare.build())["labels"] == facts(builder.build())["labels"]
 
@@ -163,20 +163,20 @@ def test_labels_are_written_and_read_again(tmp_path: Path) -> None:
 def test_triples_and_names_of_any_graph_are_written_and_read_again(
     tmp_path_factory: pytest.TempPathFactory,
     triples: list[tuple[str, str, str]],
-    names: list[tuple[int, str, str, bool]],
+    labels: list[tuple[int, str, str, bool]],
 ) -> None:
     builder = GraphBuilder()
     for triple in triples:
         builder.triple(*triple)
-    for number, language, text, preferred in names:
+    for number, language, text, preferred in labels:
         builder.label_any(triples[number % len(triples)][number % 3], language, text, preferred=preferred)
     graph = builder.build()
     folder = tmp_path_factory.mktemp("tables")
     tsv.write(graph, folder / "facts.tsv")
-    tsv.write_labels(graph, folder / "names.tsv")
+    names.write(graph, folder / "names.tsv")
     again = GraphBuilder()
     tsv.feed(again, folder / "facts.tsv")
-    tsv.feed_labels(again, folder / "names.tsv")
+    names.feed(again, folder / "names.tsv")
     assert facts(again.build()) == facts(graph)
 
 
@@ -185,11 +185,11 @@ def test_the_first_label_of_three_columns_is_preferred(tmp_path: Path) -> None:
     path.write_text("a\ten\tname\na\ten\tother\nunknown\ten\tx\n")
     builder = GraphBuilder()
     builder.triple("a", "p", "b")
-    report = tsv.feed_labels(builder, path)
+    report = names.feed(builder, path)
     assert builder.build().aliases(0) == ["name", "other"]
     assert builder.build().label(0) == "name"
     assert report.dropped == {"label of an unknown name": 1}
-    tsv.feed_labels(builder, path, only_known=False)
+    names.feed(builder, path, only_known=False)
     assert builder.build().label(builder.build().entities.id("unknown")) == "x"
 
 
@@ -223,9 +223,9 @@ def test_bad_labels_are_named_with_line_and_remedy_or_skipped(tmp_path: Path, ca
     builder = GraphBuilder()
     builder.triple("a", "p", "b")
     with pytest.raises(FormatError, match=message) as caught:
-        tsv.feed_labels(builder, path)
+        names.feed(builder, path)
     assert caught.value.remedy
-    report = tsv.feed_labels(builder, path, skip_bad=1)
+    report = names.feed(builder, path, skip_bad=1)
     assert sum(report.dropped.values()) == 1
     assert len(report.bad) == 1
     assert builder.build().aliases(0) == ["name"]
