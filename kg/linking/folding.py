@@ -25,10 +25,9 @@ from functools import cache, lru_cache
 import numpy as np
 from jaxtyping import Bool, Int, UInt8, UInt32
 
-__all__ = ["BARRIER", "END", "START", "Folded", "fold", "is_dense"]
+__all__ = ["BARRIER", "Folded", "fold", "is_dense"]
 
 BARRIER = "\0"  # stands between two texts that are folded together; nothing matches across it
-START, END = "\1", "\2"  # a name may start (end) here; no folded text has control characters
 
 # Flags of a code point.
 _JOINS, _MARK, _SPACE, _GONE, _EXTENDS, _GROWS, _HANGUL, _WALL = 1, 2, 4, 8, 16, 32, 64, 128
@@ -81,21 +80,6 @@ class Folded:
 
     def __str__(self) -> str:
         return _text(self.codes)
-
-    def marked(self) -> tuple[str, Int[np.ndarray, "character"]]:
-        """Returns the folded text with `START` and `END` at the boundaries, and where its characters stand in it.
-
-        A name is written the same way, so that an automaton over marked names finds them at boundaries only. Two
-        neighbors have a mark each: "\\1北\\2\\1京\\2".
-        """
-        marks = self.starts[:-1].astype(np.uint8) + self.ends[:-1]
-        place = np.cumsum(marks + 1, dtype=np.int64) - 1
-        last = int(place[-1]) + 1 if len(place) else 0
-        out = np.full(last + int(self.ends[-1]), ord(START), dtype=np.uint32)  # whatever nothing else is written over
-        out[place] = self.codes
-        out[place[self.ends[:-1]] - 1 - self.starts[:-1][self.ends[:-1]]] = ord(END)
-        out[last:] = ord(END)
-        return _text(out), place
 
 
 def fold(text: str, *, marks: str = "keep") -> Folded:

@@ -60,7 +60,7 @@ class RowFile:
                 raise self.damaged(path, number, f"format {value['format']!r}, version {value['version']!r}")
             yield number, value
 
-    def damaged(self, path: str | Path, line: int, problem: str) -> FormatError:
+    def damaged(self, path: str | Path, line: int | None, problem: str) -> FormatError:
         """Returns the error that a line is not what it should be."""
         return FormatError(
             f"expected {self.holds} ({self.format}, version {self.version}), found: {problem}",

@@ -1,6 +1,6 @@
 """Linking as a component of a spaCy pipeline: `kelm_linker` gives entities their names in the graph.
 
-    nlp.add_pipe("kelm_linker", config={"linker": "names.jsonl"})      doc.ents: Paris -> kb_id_ "Q90"
+    nlp.add_pipe("kelm_linker", config={"linker": "names.safetensors"})      doc.ents: Paris -> kb_id_ "Q90"
 
 This is the one door to spaCy (Honnibal et al., 2020). Mentions are characters and spans are tokens, so `alignment` says
 what becomes of a mention that is less than its tokens, as the Korean noun before its particle.
@@ -93,7 +93,7 @@ class KelmLinker:
                 raise InputError(
                     "kelm_linker has no names to look for",
                     field="linker",
-                    remedy='Save a linker (AliasLinker.save) and name its file: config={"linker": "names.jsonl"}.',
+                    remedy='Save one (AliasLinker.save) and name its file: config={"linker": "names.safetensors"}.',
                 )
             self._linker = AliasLinker.load(self.path)
         return self._linker

@@ -229,6 +229,14 @@ def test_a_name_with_a_capital_is_not_found_in_small_letters_unless_the_whole_te
     assert found(AliasLinker(names, AliasOptions(case="fold")), "A cork") == [("cork", "city")]
 
 
+def test_a_name_in_small_letters_counts_though_the_same_entity_has_a_heavier_one_with_a_capital() -> None:
+    linker = AliasLinker([("Cork", "Q36647", 2.0), ("cork", "Q36647", 1.0), ("Cork", "Q7", 1.0)])
+    assert found(linker, "A cork from Cork") == [("cork", "Q36647"), ("Cork", "Q36647")]
+    small, capital = (mention.candidates for mention in linker.link("A cork from Cork"))
+    assert small == (Candidate("Q36647", 1.0),)
+    assert capital == (Candidate("Q36647", 2 / 3), Candidate("Q7", 1 / 3))
+
+
 def test_what_a_discarded_match_hid_is_found() -> None:
     linker = AliasLinker(
         [("IT IS", "Q1"), ("is", "Q2"), ("is ok now", "Q3"), ("now and", "Q4"), ("and", "Q5")],
@@ -281,9 +289,16 @@ def test_options_leave_out_short_stopped_and_too_ambiguous_names() -> None:
         ("Li", "Q7"),
         ("Bo", "Q8"),
     ]
+    names += [("half \ud800 character", "Q9"), ("whole \ufffd character", "Q9")]
     linker = AliasLinker(names, AliasOptions(min_length=2, stop=("OF",), max_entities=2))
     assert found(linker, "x of ?! Li Bo") == [("Bo", "Q8")]
-    assert linker.dropped == {"stopped": 1, "too short": 1, "no letter or digit": 2, "too many entities": 3}
+    assert linker.dropped == {
+        "stopped": 1,
+        "too short": 1,
+        "no letter or digit": 2,
+        "too many entities": 3,
+        "half a character": 1,
+    }
     assert len(AliasLinker(names, AliasOptions(min_length=2, max_candidates=2)).candidates("Li")) == 2
 
 
@@ -330,7 +345,8 @@ def test_a_saved_linker_is_the_same(tmp_path: Path) -> None:
     linker.save(tmp_path / "names.jsonl")
     again = AliasLinker.load(tmp_path / "names.jsonl")
     assert again.names.options == linker.names.options
-    assert again.names.rows == linker.names.rows
+    assert list(again.names) == list(linker.names)
+    assert sorted(again.names) == sorted(name._replace(alias=" ".join(name.alias.split())) for name in names)
     assert again.link("PARIS Paris a\u2028b") == linker.link("PARIS Paris a\u2028b")
     assert [path.name for path in tmp_path.iterdir()] == ["names.jsonl"]
 
@@ -352,21 +368,30 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str, line: i
         AliasLinker.load(path)
 
 
+HEADER = '{"format": "kelm-names", "version": 1, "options": {"min_length": 2, "stop": []}}\n'
+LINES = HEADER + '["Paris", "Q90", 3.0, "fr"]\n["London", "Q84", 1.0, ""]\n'
+
+
+def test_names_are_read_from_lines_of_json(tmp_path: Path) -> None:
+    (tmp_path / "names.jsonl").write_text(LINES)
+    linker = AliasLinker.load(tmp_path / "names.jsonl")
+    assert linker.names.options == AliasOptions(min_length=2)
+    assert list(linker.names) == [Name("Paris", "Q90", 3.0, "fr"), Name("London", "Q84", 1.0, "")]
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "names.jsonl"
-    AliasLinker([("Paris", "Q90"), ("London", "Q84")]).save(path)
-    path.write_text(path.read_text()[:-12])
+    path.write_text(LINES[:-12])
     with pytest.raises(FormatError, match="line 3"):
         AliasLinker.load(path)
 
 
 def test_a_line_with_an_impossible_weight_is_named_with_its_remedy(tmp_path: Path) -> None:
     path = tmp_path / "names.jsonl"
-    AliasLinker([("Paris", "Q90"), ("London", "Q84")]).save(path)
-    path.write_text(path.read_text().replace('"Q84", 1.0', '"Q84", -1.0'))
+    path.write_text(LINES.replace('"Q84", 1.0', '"Q84", -1.0'))
     with pytest.raises(FormatError, match=r"names\.jsonl, line 3, field weight: .* Weights are positive numbers"):
         AliasLinker.load(path)
-    path.write_text(path.read_text().replace('"Q84"', '""'))
+    path.write_text(LINES.replace('"Q84"', '""'))
     with pytest.raises(FormatError, match=r"names\.jsonl, line 3, field entity: .* Give the entity's identifier"):
         AliasLinker.load(path)
     path.write_text("")

@@ -107,13 +107,13 @@ def test_no_entity_is_said_in_spacys_word() -> None:
 
 
 def test_a_pipeline_is_saved_with_its_linker(linker: AliasLinker, tmp_path: Path) -> None:
-    linker.save(tmp_path / "names.jsonl")
-    nlp = pipeline(linker=str(tmp_path / "names.jsonl"), language="en")
+    linker.save(tmp_path / "names.safetensors")
+    nlp = pipeline(linker=str(tmp_path / "names.safetensors"), language="en")
     before = spans(nlp(TEXTS[0]).ents)
     assert before == expected(linker, TEXTS[0], "en")
     nlp.to_disk(tmp_path / "pipeline")
     data = nlp.to_bytes()
-    (tmp_path / "names.jsonl").unlink()  # it is within the pipeline now
+    (tmp_path / "names.safetensors").unlink()  # it is within the pipeline now
     assert spans(spacy.load(tmp_path / "pipeline")(TEXTS[0]).ents) == before
     assert spans(pipeline(language="en").from_bytes(data)(TEXTS[0]).ents) == before
 
