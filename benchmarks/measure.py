@@ -22,12 +22,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Generic, TypeVar
 
 import psutil
 
-__all__ = ["Comparison", "Row", "Work", "compare", "interval", "peak_memory_mb"]
+__all__ = ["Built", "Comparison", "Row", "Work", "build", "compare", "interval", "peak_memory_mb"]
 
 Row = dict[str, object]
+Made = TypeVar("Made")
 Work = Callable[[], float | None]  # returns how many units it worked through, or None where the seconds are the result
 
 
@@ -152,10 +154,7 @@ def peak_memory_mb(work: Work) -> float:
     Freed heap is handed back to the system first, so that memory kept from earlier calls is not free of charge.
     Linux's own high-water mark is read where it can be reset; elsewhere a thread samples every millisecond.
     """
-    gc.collect()
-    with suppress(OSError, AttributeError):  # no glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = _resident()
+    before = _settled()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM; man 5 proc
     except OSError:
@@ -165,6 +164,37 @@ def peak_memory_mb(work: Work) -> float:
         status = Path("/proc/self/status").read_text().splitlines()
         peak = 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
     return max(0, peak - before) / 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Built(Generic[Made]):
+    """Something that `build` made, the seconds it took, and MiB: at the highest, and while it is kept."""
+
+    made: Made
+    seconds: float
+    peak_mb: float
+    kept_mb: float
+
+
+def build(make: Callable[[], Made]) -> Built[Made]:
+    """Makes something once, and measures time and memory.
+
+    >>> build(lambda: bytes(50_000_000)).kept_mb > 40
+    True
+    """
+    made: list[Made] = []
+    before, start = _settled(), time.perf_counter()
+    peak = peak_memory_mb(lambda: made.append(make()))
+    seconds = time.perf_counter() - start
+    return Built(made[0], seconds, peak, max(0, _settled() - before) / 2**20)
+
+
+def _settled() -> int:
+    """Returns the resident memory after freed heap is handed back to the system."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return _resident()
 
 
 def _resident() -> int:

@@ -179,10 +179,13 @@ class AliasLinker:
         chosen = _all if self.names.options.matches == "all" else _leftmost_longest
         kept = chosen(np.flatnonzero(counts), first, last)
         start, end = start - page.begins[number], end - page.begins[number]
-        columns = (name, number, start, end, small)
+        columns, plain = (name, number, start, end, small), meanings.plain
         for one, at, here, there, is_small in zip(*(column[kept].tolist() for column in columns), strict=True):
             surface = texts[at][here:there]
-            found[at].append(Mention(here, there, surface, meanings.of(one, surface, small=is_small)))
+            candidates = None if is_small else plain.get(one)
+            if candidates is None:
+                candidates = meanings.of(one, surface, small=is_small)
+            found[at].append(Mention(here, there, surface, candidates))
         return found
 
     def __reduce__(self) -> tuple[type[Self], tuple[NameTable]]:

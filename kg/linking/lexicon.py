@@ -36,7 +36,7 @@ Hits = tuple[Int[np.ndarray, "hit"], Int[np.ndarray, "hit"], Int[np.ndarray, "hi
 
 _STARTS, _ENDS = np.uint32(1 << 30), np.uint32(1 << 31)  # a name may start (end) before this character
 _BASES = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)  # odd; the next where two names are as one
-_TOGETHER = 1 << 14  # names hashed at once
+_TOGETHER = 1 << 12  # names hashed at once
 _PREFIX, _UNKNOWN = -1, -2
 
 
@@ -102,7 +102,7 @@ class Lexicon:
         np.cumsum(codes * power[1 : len(codes) + 1], out=sums[1:])
         ends = np.flatnonzero(folded.ends)
         first = np.flatnonzero(folded.starts & whole)
-        turn = np.searchsorted(ends, first, side="right")
+        turn = np.cumsum(folded.ends)[first]
         opening = (folded.codes[first] * power[first + 1]) - sums[first + 1]  # the first character without boundaries
         found: list[Hits] = []
         while len(first):

@@ -12,6 +12,7 @@ Candidates are made for the names that a text has, when it has them; most of a m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -38,6 +39,7 @@ class Meanings:
         has_plain: whether a name means something however it is written.
         has_small: whether it does where all its letters are small though the text has capitals.
         has_exact: whether there are names in capitals that match only as written.
+        plain: candidates of names that were asked for, by number, where the spelling did not matter.
         matters: whether small letters change what it means.
 
     Raises:
@@ -53,7 +55,9 @@ class Meanings:
         self.has_small = self._any(plain & ~names.capital & (names.weight > 0))
         self.has_exact = self._any(counted & names.cased)
         self.matters: Bool[np.ndarray, "name"] = self.has_exact | self._any(plain & names.capital)
-        self._remembered: dict[tuple[int, bool, str], tuple[Candidate, ...]] = {}
+        self._exact = frozenset(np.flatnonzero(self.has_exact).tolist())  # asked for each mention: an array is slower
+        self.plain: dict[Any, tuple[Candidate, ...]] = {}
+        self._spelled: dict[Any, tuple[Candidate, ...]] = {}
 
     def _any(self, rows: Bool[np.ndarray, "row"]) -> Bool[np.ndarray, "name"]:
         """Returns which names have any of these rows."""
@@ -67,12 +71,14 @@ class Meanings:
         Args:
             small: whether its letters are small though the text has capitals.
         """
-        asked = (name, small, written(surface) if self.has_exact[name] and not small else "")
-        found = self._remembered.get(asked)
+        exact = name in self._exact and not small
+        spelled = written(surface) if exact else ""
+        remembered, key = (self._spelled, (name, small, spelled)) if small or exact else (self.plain, name)
+        found = remembered.get(key)
         if found is None:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            found = self._remembered[asked] = self._candidates(*self._evidence(*asked))
+            if len(remembered) >= _REMEMBERED:
+                remembered.clear()
+            found = remembered[key] = self._candidates(*self._evidence(name, small, spelled))
         return found
 
     def _evidence(self, name: int, small: bool, surface: str) -> tuple[dict[str, float], dict[str, int]]:
