@@ -11,6 +11,7 @@ Candidates are made for the names that a text has, when it has them; most of a m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 

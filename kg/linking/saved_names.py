@@ -1,7 +1,7 @@
 """A linker's names in a file: columns as safetensors, which open at once, or names as JSON lines, for hand and eye.
 
     {"format": "kelm-names", "version": 1, "options": {"min_length": 3, ...}}
-    ["Paris", "Q90", 9.0, "en", 0]                     alias, entity, weight, language ("": any), how often seen
+    ["Paris", "Q90", 9.0, "en", 0]      alias, entity, weight, language ("": any), how often seen (0 if absent)
 
 kelm writes the columns; it reads both. Nothing in either file can run code.
 """
@@ -177,7 +177,7 @@ def _options(given: dict[str, Any]) -> AliasOptions:
 
 def _name(path: str | Path, number: int, row: Any) -> Name:
     try:
-        alias, entity, weight, language, seen = row
+        alias, entity, weight, language, seen = (*row, 0) if len(row) == 4 else row
         name = Name(str(alias), str(entity), float(weight), str(language), int(seen))
     except (ValueError, TypeError) as error:
         raise _damaged(path, number, str(error)) from error
