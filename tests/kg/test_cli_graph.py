@@ -246,6 +246,20 @@ def test_mentions_are_printed_without_candidates_and_with_overlapping_names_when
     }
 
 
+def test_two_processes_print_and_show_what_one_does(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("The City of Oxford.\nOxenfurt\n" * 5)
+    shown = []
+    for processes in ("1", "2"):
+        capsys.readouterr()
+        arguments = ["graph", "link", str(folder), str(tmp_path / "text.txt"), "--processes", processes]
+        assert run(arguments) == 0
+        assert run([*arguments, "--html", str(tmp_path / "page.html")]) == 0
+        shown.append(capsys.readouterr().out + (tmp_path / "page.html").read_text())
+    assert shown[0] == shown[1]
+
+
 def test_linked_text_is_shown_as_a_page_with_labels(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
