@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-from codecs import BOM_UTF8
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +19,6 @@ from kelm.errors import InputError
 
 if TYPE_CHECKING:
     from kg.graph import GraphBuilder, KnowledgeGraph
-    from kg.linking.base import Mention
 
 __all__ = ["graph"]
 
@@ -331,38 +327,22 @@ def link(
 
     Example: kelm graph link graph text.txt --language en > linked.jsonl
     """
-    from kg.entity import label_of
-    from kg.linking.alias import AliasLinker
-    from kg.linking.counts import MentionCounts
-    from kg.linking.linked_text import line_of, read_linked
+    from kg.linking.command import link as run
     from kg.linking.names import AliasOptions
-    from kg.linking.page import write_page
-    from kg.linking.processes import TOGETHER, link_everywhere
 
     path = None if text == Path("-") else text
     if path is not None and not path.is_file():
         raise InputError("cannot be opened: no such file", path=path, remedy="Check the path.")
-    graphs = [_open(one) for one in (source, *(also or ()))]
-    linker = AliasLinker.from_graph(
-        graphs,
-        None if language is None else {language, ""},
-        options=AliasOptions(min_length=min_length, matches="all" if overlapping else "longest"),
-        counts=MentionCounts.of((one for path in counts or () for one in read_linked(path)), language or ""),
+    run(
+        {one: _open(one) for one in (source, *(also or ()))},
+        path,
+        language,
+        AliasOptions(min_length=min_length, matches="all" if overlapping else "longest"),
+        candidates=candidates,
+        page=html,
+        counts=counts or (),
+        processes=processes,
     )
-    portion = TOGETHER if path else 1  # whoever types sees each answer at once
-    everywhere = partial(link_everywhere, linker, _texts(path), processes=processes, portion=portion)
-    if html is not None:
-        title = f"{source}: {path or 'standard input'}"
-        label = partial(label_of, graphs, language=language or "en")
-        count, mentions = write_page(html, everywhere(_pair), title=title, label=label)
-        print(f"{html}: {count:,} texts, {mentions:,} mentions")
-        return
-    for line in everywhere(partial(line_of, candidates=candidates)):
-        print(line)
-
-
-def _pair(text: str, mentions: list[Mention]) -> tuple[str, list[Mention]]:
-    return text, mentions
 
 
 def _choose(builder: GraphBuilder, sources: list[str], query: str, **how: Any) -> None:
@@ -393,16 +373,3 @@ def _codes(languages: str | None) -> list[str] | None:
     if not all(codes):
         raise InputError(f'--languages: expected codes between commas, found "{languages}"', remedy="Example: en,de.")
     return codes
-
-
-def _texts(path: Path | None) -> Iterator[str]:
-    from kg.io.journal import Journal
-    from kg.io.source import decoded, lines
-
-    if path is not None:
-        yield from (text for _, text in lines(path, Journal(path, "text")))
-        return
-    journal = Journal("standard input", "text")
-    for number, line in enumerate(sys.stdin.buffer, 1):  # line by line: whoever types sees each answer at once
-        text = decoded(line.removeprefix(BOM_UTF8) if number == 1 else line, number, journal)
-        yield from text.removesuffix("\n").removesuffix("\r").split("\r")  # line ends as in a file
