@@ -369,14 +369,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str, line: i
 
 
 HEADER = '{"format": "kelm-names", "version": 1, "options": {"min_length": 2, "stop": []}}\n'
-LINES = HEADER + '["Paris", "Q90", 3.0, "fr"]\n["London", "Q84", 1.0, ""]\n'
+LINES = HEADER + '["Paris", "Q90", 3.0, "fr"]\n["London", "Q84", 1.0, "", 7]\n'
 
 
 def test_names_are_read_from_lines_of_json(tmp_path: Path) -> None:
     (tmp_path / "names.jsonl").write_text(LINES)
     linker = AliasLinker.load(tmp_path / "names.jsonl")
     assert linker.names.options == AliasOptions(min_length=2)
-    assert list(linker.names) == [Name("Paris", "Q90", 3.0, "fr"), Name("London", "Q84", 1.0, "")]
+    assert list(linker.names) == [Name("Paris", "Q90", 3.0, "fr"), Name("London", "Q84", 1.0, "", 7)]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
