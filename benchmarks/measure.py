@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
+import mmap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -186,7 +187,8 @@ def build(make: Callable[[], Made]) -> Built[Made]:
     before, start = _settled(), time.perf_counter()
     peak = peak_memory_mb(lambda: made.append(make()))
     seconds = time.perf_counter() - start
-    return Built(made[0], seconds, peak, max(0, _settled() - before) / 2**20)
+    kept = max(mmap.PAGESIZE, _settled() - before)  # what fits into memory that was freed before does not show
+    return Built(made[0], seconds, peak, kept / 2**20)
 
 
 def _settled() -> int:
