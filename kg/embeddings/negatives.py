@@ -15,6 +15,7 @@ Source: Krompass et al. (2015), the local closed world: a relation's domain and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -98,7 +99,7 @@ class Negatives:
         recipe: EmbeddingRecipe,
     ) -> None:
         self.entity_count, self.relation_count, self.filtered = entity_count, relation_count, recipe.filtered
-        self.typed = round(recipe.typed_negatives * recipe.negatives)
+        self.typed = math.ceil(recipe.typed_negatives * recipe.negatives)
         self.uniform = recipe.negatives - self.typed
         counts = {"entity_count": entity_count, "relation_count": relation_count}
         listed = list(asked)

@@ -6,19 +6,13 @@
 Adagrad over samples moves the rows of a step only, to the same effect (with 200,000 entities in a seventeenth of the
 time); otherwise every number moves in every step. With inverse relations, of which number r + relation count is the
 inverse of r, every question asks for a tail.
-
-Validation keeps the best vectors, stops training and lowers the rate. A checkpoint after each check holds values,
-moments and the random stream: a killed run that goes on from it ends with the same bits.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -29,16 +23,14 @@ from torch.nn import functional
 from kelm.errors import TrainingDiverged
 from kg.embeddings.all_losses import binary_cross_entropy, cross_entropy
 from kg.embeddings.answers import Answers, Side, question_keys
-from kg.embeddings.embedding import KnowledgeGraphEmbedding
+from kg.embeddings.course import TrainingRun
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.negatives import Drawn, Negatives
 from kg.embeddings.noise import Noise
 from kg.embeddings.parameters import BIASES, first_values, is_learned, shared_of
 from kg.embeddings.processes import ALONE, Processes
-from kg.embeddings.progress import Progress, TrainingInterrupted
-from kg.embeddings.ranking import filtered_mrr
 from kg.embeddings.recipe import EmbeddingRecipe
-from kg.embeddings.training_state import Course, TrainingState, load_state, save_state
+from kg.embeddings.training_state import Moments
 
 __all__ = ["QueryTraining"]
 
@@ -46,7 +38,7 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam,
 _ALL_LOSSES = {"bce": binary_cross_entropy, "cross_entropy": cross_entropy}
 
 
-class QueryTraining:
+class QueryTraining(TrainingRun):
     """One training run: values, moments, the questions and the random stream.
 
     Args:
@@ -65,8 +57,7 @@ class QueryTraining:
         fingerprint: str = "",
         processes: Processes = ALONE,
     ) -> None:
-        self.triples, self.recipe, self.fingerprint, self.processes = triples, recipe, fingerprint, processes
-        self.random = torch.Generator().manual_seed(recipe.seed)
+        super().__init__(triples, recipe, fingerprint, processes)
         self.interaction = recipe.interaction()
         self.values = first_values(recipe, entity_count, relation_count, self.random)
         learned = [value.requires_grad_() for name, value in self.values.items() if is_learned(name)]
@@ -83,89 +74,18 @@ class QueryTraining:
             side: Answers.of(asked, side, **counts) for side, asked in self.asked if recipe.training == "kvsall"
         }
         self.negatives = Negatives(self.asked if recipe.training == "sampled" else (), **counts, recipe=recipe)
-        self.course = Course()
-        self.best: dict[str, Tensor] = {}
 
-    def run(
-        self,
-        validation: Int64[np.ndarray, "triple 3"] | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        *,
-        checkpoint: Path | None = None,
-        resume: bool = False,
-    ) -> KnowledgeGraphEmbedding:
-        """Trains all epochs, or until validation no longer gains.
+    def moments(self) -> Moments:
+        """Returns torch's state of each parameter, by number."""
+        return {str(number): entry for number, entry in self.optimizer.state_dict()["state"].items()}
 
-        Args:
-            checkpoint: a file to write after each check.
-            resume: go on from that file.
-
-        Raises:
-            as `kg.embeddings.train.train`, and CheckpointError when the file is missing, damaged or of another run.
-        """
-        if resume and checkpoint is not None:
-            self._restore(load_state(checkpoint, self.recipe, self.triples))
-        seconds = self.course.seconds
-        began = time.perf_counter()
-        try:
-            while self.course.epoch < self.recipe.epochs and not self._is_enough():
-                loss, speed = self._epoch(self.course.epoch + 1)
-                epoch, mrr = self.course.epoch + 1, None
-                checked = epoch % self.recipe.check_every == 0 or epoch == self.recipe.epochs
-                if checked and validation is not None:
-                    judged = partial(filtered_mrr, self._embedding(self.values), validation, self.triples)
-                    mrr = self.processes.first(judged)
-                    self._judge(mrr)
-                done = Progress(epoch, self.recipe.epochs, loss, speed, seconds + time.perf_counter() - began, mrr)
-                self.course = replace(self.course, epoch=epoch, history=(*self.course.history, done.facts()))
-                if checked and checkpoint is not None:  # none goes on before it is written
-                    kept = partial(save_state, checkpoint, self._state(), self.recipe, self.triples)
-                    self.processes.first(kept)
-                if progress is not None:
-                    progress(done)
-        except KeyboardInterrupt as interrupt:
-            raise TrainingInterrupted(self._embedding(self.best or self.values)) from interrupt
-        return self._embedding(self.best or self.values)
-
-    def _is_enough(self) -> bool:
-        return bool(self.recipe.patience) and self.course.misses >= self.recipe.patience
-
-    def _judge(self, mrr: float) -> None:
-        """Keeps the best values, counts misses and lowers the rate on a plateau."""
-        course = self.course
-        if mrr > course.best_mrr:
-            self.best = {name: value.detach().clone() for name, value in self.values.items()}
-            self.course = replace(course, best_mrr=mrr, misses=0, stalls=0)
-            return
-        self.course = replace(course, misses=course.misses + 1, stalls=course.stalls + 1)
-        if self.recipe.decay == "plateau" and self.course.stalls > self.recipe.decay_patience:
-            self.course = replace(self.course, stalls=0, share=course.share * self.recipe.decay_factor)
-
-    def _embedding(self, values: dict[str, Tensor]) -> KnowledgeGraphEmbedding:
-        arrays = {name: value.detach().numpy().copy() for name, value in values.items()}
-        return KnowledgeGraphEmbedding(
-            self.interaction,
-            arrays.pop("entities"),
-            arrays.pop("relations"),
-            self.recipe,
-            self.fingerprint,
-            tuple(self.course.history),
-            arrays,
-        )
-
-    def _state(self) -> TrainingState:
-        return TrainingState(self.course, self.values, self.best, self.optimizer.state_dict(), self.random.get_state())
-
-    def _restore(self, state: TrainingState) -> None:
-        with torch.no_grad():
-            for name, value in state.values.items():
-                self.values[name].copy_(value)
+    def restore_moments(self, moments: Moments) -> None:
+        """Takes what `moments` returned."""
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state.optimizer["state"], "param_groups": groups})
-        self.random.set_state(state.random)
-        self.course, self.best = state.course, dict(state.best)
+        state = {int(number): dict(entry) for number, entry in moments.items()}
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
-    def _epoch(self, epoch: int) -> tuple[float, float]:
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
         """Trains one pass; returns the mean loss of a question, without penalties, and the triples a second."""
         began, total, questions = time.perf_counter(), 0.0, 0
         batches = list(self._batches())

@@ -11,6 +11,7 @@ Sources: Kingma and Ba (2015), algorithm 1; Duchi et al. (2011).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -60,6 +61,14 @@ class Rows:
         if self.normalize:
             values.div_(values.norm(dim=1, keepdim=True).clamp_(min=_EPSILON))
         self.vectors[rows] = values
+
+    def moments(self) -> dict[str, Tensor]:
+        """Returns what the optimizer remembers."""
+        return {"first": self.first, "second": self.second, "steps": torch.tensor(self.steps)}
+
+    def restore(self, moments: Mapping[str, Tensor]) -> None:
+        """Takes what `moments` returned."""
+        self.first, self.second, self.steps = moments["first"], moments["second"], int(moments["steps"])
 
     def _adam(self, rows: Int64[Tensor, "row"], gradient: Float[Tensor, "row width"]) -> Float[Tensor, "row width"]:
         first = self.first[rows].mul_(_FIRST).add_(gradient, alpha=1 - _FIRST)

@@ -23,16 +23,16 @@ from torch import Tensor
 
 from kelm.errors import InputError, TrainingDiverged
 from kg.embeddings.answers import SIDES, Side, as_triples
-from kg.embeddings.embedding import KnowledgeGraphEmbedding
+from kg.embeddings.course import TrainingRun
 from kg.embeddings.interactions import TransE
 from kg.embeddings.losses import LOSSES
 from kg.embeddings.negatives import Negatives
-from kg.embeddings.processes import Processes
-from kg.embeddings.progress import Progress, TrainingInterrupted
+from kg.embeddings.processes import ALONE, Processes
+from kg.embeddings.progress import Progress
 from kg.embeddings.query_training import QueryTraining
-from kg.embeddings.ranking import filtered_mrr
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.rows import Rows
+from kg.embeddings.training_state import Moments
 
 __all__ = ["train"]
 
@@ -59,16 +59,15 @@ def train(
         validation: triples of the same forms. Every `check_every` epochs their filtered MRR is measured, the best
             vectors are kept, and with `patience` training stops early.
         progress: called after each epoch.
-        checkpoint: a file in which models that are trained by autograd (`EmbeddingRecipe.by_autograd`) keep where
-            they stand, every `check_every` epochs.
+        checkpoint: a file in which a run keeps where it stands, every `check_every` epochs; PyKEEN's do not.
         resume: go on from that file; the vectors are those of a run that never stopped, bit by bit.
 
     Returns:
         A `KnowledgeGraphEmbedding`, or a `PykeenEmbedding` of the same methods for the engine "pykeen".
 
     Raises:
-        InputError: no triples, ids that do not fit the counts, or `resume` or several processes for a model that is
-            not trained by autograd.
+        InputError: no triples, ids that do not fit the counts, `resume` without a checkpoint, or several processes
+            for a model that is not trained by autograd.
         RecipeError: PyKEEN has no such model.
         CheckpointError: there is nothing to resume, or it is of another run.
         TrainingDiverged: the loss is not a number.
@@ -88,25 +87,21 @@ def train(
     fingerprint = str(source.fingerprint()) if hasattr(source, "fingerprint") else ""
     checked = None if validation is None else as_triples(validation, *counts)
     processes = Processes.started()
-    if recipe.by_autograd:
-        run = QueryTraining(triples, *counts, recipe, fingerprint, processes)
-        path = None if checkpoint is None else Path(checkpoint)
-        return run.run(checked, progress, checkpoint=path, resume=resume)
-    if processes.count > 1:
+    if processes.count > 1 and not recipe.by_autograd:
         raise InputError(
             f"a model that is not trained by autograd trains in one process, not {processes.count}",
             field="model",
             remedy="Start it without accelerate or torchrun, or set reciprocal = true.",
         )
-    if resume:
-        raise InputError(
-            f"a run of {recipe.model} with sampled negatives keeps no checkpoints", field="resume", remedy="Train anew."
-        )
     if recipe.engine == "pykeen":
+        if resume:
+            raise InputError("PyKEEN's loop keeps no checkpoints", field="resume", remedy="Train anew.")
         from kg.embeddings.pykeen_training import train_pykeen
 
         return train_pykeen(triples, *counts, recipe, fingerprint=fingerprint, validation=checked, progress=progress)
-    return _Loop(triples, *counts, recipe, fingerprint).run(checked, progress)
+    kind: type[QueryTraining | ClosedTraining] = QueryTraining if recipe.by_autograd else ClosedTraining
+    run = kind(triples, *counts, recipe, fingerprint, processes)
+    return run.run(checked, progress, checkpoint=None if checkpoint is None else Path(checkpoint), resume=resume)
 
 
 def _counts(source: Any, entity_count: int | None, relation_count: int | None) -> tuple[int, int]:
@@ -120,8 +115,8 @@ def _counts(source: Any, entity_count: int | None, relation_count: int | None) -
     return entities, relations
 
 
-class _Loop:
-    """One training run: vectors, moments, the order of triples and the random stream."""
+class ClosedTraining(TrainingRun):
+    """TransE with sampled negatives: vectors and moments by row, gradients in closed form."""
 
     def __init__(
         self,
@@ -129,11 +124,10 @@ class _Loop:
         entity_count: int,
         relation_count: int,
         recipe: EmbeddingRecipe,
-        fingerprint: str,
+        fingerprint: str = "",
+        processes: Processes = ALONE,
     ) -> None:
-        self.triples, self.recipe, self.fingerprint = triples, recipe, fingerprint
-        self.entity_count, self.relation_count = entity_count, relation_count
-        self.random = torch.Generator().manual_seed(recipe.seed)
+        super().__init__(triples, recipe, fingerprint, processes)
         self.interaction, self.loss = TransE(recipe.norm), LOSSES[recipe.loss]
         self.entities = Rows(
             self._first_vectors(entity_count, unit=recipe.normalize),
@@ -145,7 +139,7 @@ class _Loop:
         self.negatives = Negatives([(side, triples) for side in SIDES], entity_count, relation_count, recipe)
         self.head_shares = _head_shares(triples, relation_count, recipe.sampler)
         self.batch_size = max(min(recipe.batch_size, len(triples) // _BATCHES), min(recipe.batch_size, _TRIPLES))
-        self.history: list[Progress] = []
+        self.values = {"entities": self.entities.vectors, "relations": self.relations.vectors}
 
     def _first_vectors(self, count: int, *, unit: bool) -> Float[Tensor, "row width"]:
         """Returns uniform vectors as in Bordes et al. (2013), algorithm 1, lines 1 to 3."""
@@ -153,40 +147,16 @@ class _Loop:
         vectors = torch.empty(count, self.recipe.width).uniform_(-edge, edge, generator=self.random)
         return vectors / vectors.norm(dim=1, keepdim=True) if unit else vectors
 
-    def run(
-        self, validation: Int64[np.ndarray, "triple 3"] | None, progress: Callable[[Progress], None] | None
-    ) -> KnowledgeGraphEmbedding:
-        """Trains all epochs, or until validation no longer gains."""
-        best, best_mrr, misses, began = None, -1.0, 0, time.perf_counter()
-        try:
-            for epoch in range(1, self.recipe.epochs + 1):
-                loss, speed = self._epoch(epoch)
-                mrr = None
-                if validation is not None and (epoch % self.recipe.check_every == 0 or epoch == self.recipe.epochs):
-                    snapshot = self._embedding()
-                    mrr = filtered_mrr(snapshot, validation, self.triples)
-                    best, best_mrr, misses = (snapshot, mrr, 0) if mrr > best_mrr else (best, best_mrr, misses + 1)
-                done = Progress(epoch, self.recipe.epochs, loss, speed, time.perf_counter() - began, mrr)
-                self.history.append(done)
-                if progress is not None:
-                    progress(done)
-                if self.recipe.patience and misses >= self.recipe.patience:
-                    break
-        except KeyboardInterrupt as interrupt:
-            raise TrainingInterrupted(self._embedding(best)) from interrupt
-        return self._embedding(best)
+    def moments(self) -> Moments:
+        """Returns the moments of both tables."""
+        return {"entities": self.entities.moments(), "relations": self.relations.moments()}
 
-    def _embedding(self, best: KnowledgeGraphEmbedding | None = None) -> KnowledgeGraphEmbedding:
-        return KnowledgeGraphEmbedding(
-            self.interaction,
-            self.entities.vectors.numpy().copy() if best is None else best.entities,
-            self.relations.vectors.numpy().copy() if best is None else best.relations,
-            self.recipe,
-            self.fingerprint,
-            tuple(done.facts() for done in self.history),
-        )
+    def restore_moments(self, moments: Moments) -> None:
+        """Takes what `moments` returned."""
+        self.entities.restore(moments["entities"])
+        self.relations.restore(moments["relations"])
 
-    def _epoch(self, epoch: int) -> tuple[float, float]:
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
         """Trains one pass; returns the mean loss of a question and the triples a second."""
         began, total, questions = time.perf_counter(), 0.0, 0
         chunks = torch.randperm(len(self.triples), generator=self.random).split(self.batch_size)

@@ -1,7 +1,7 @@
-"""Where a training run by autograd stands, as one safetensors file: killed there, it goes on with the same bits.
+"""Where a training run stands, as one safetensors file: killed there, it goes on with the same bits.
 
 value.*  best.*     numbers by name         optimizer.{parameter}.{moment}      random      the stream's state
-header              recipe, course (epoch, best MRR, misses, share of the rate, history), checksum of the triples
+header              recipe, course (epoch, best MRR, misses, share of the rate, history), checksums of the triples
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 from jaxtyping import Int64
@@ -21,7 +21,9 @@ from kelm.errors import CheckpointError
 from kg.embeddings.embedding import read_tensors, recipe_of, write_tensors
 from kg.embeddings.recipe import EmbeddingRecipe
 
-__all__ = ["Course", "TrainingState", "load_state", "save_state"]
+__all__ = ["Course", "Moments", "Source", "TrainingState", "load_state", "save_state"]
+
+Moments = Mapping[str, Mapping[str, Tensor]]  # what the optimizer remembers, by parameter and by what it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +60,44 @@ class TrainingState:
         course: see there.
         values: the model's numbers.
         best: those of the best check; empty without validation.
-        optimizer: torch's state dict.
+        moments: of the optimizer.
         random: state of the random stream.
     """
 
     course: Course
     values: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
-    optimizer: Mapping[str, Any]
+    moments: Moments
     random: Tensor
 
 
-def save_state(
-    path: Path, state: TrainingState, recipe: EmbeddingRecipe, triples: Int64[np.ndarray, "triple 3"]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a run is made from: how, from which triples, and by which others it stops (checksums; "" for none)."""
+
+    recipe: EmbeddingRecipe
+    triples: str
+    validation: str
+
+    @classmethod
+    def of(
+        cls,
+        recipe: EmbeddingRecipe,
+        triples: Int64[np.ndarray, "triple 3"],
+        validation: Int64[np.ndarray, "held_out 3"] | None,
+    ) -> Self:
+        """Returns the source of a run over these triples."""
+        return cls(recipe, _checksum(triples), "" if validation is None else _checksum(validation))
+
+
+def save_state(path: Path, state: TrainingState, source: Source) -> None:
     """Writes the state, aside and then renamed.
 
     Raises:
         CheckpointError: it cannot be written; what was there is whole.
     """
     moments = {
-        f"optimizer.{number}.{name}": value
-        for number, entry in state.optimizer["state"].items()
-        for name, value in entry.items()
+        f"optimizer.{number}.{name}": value for number, entry in state.moments.items() for name, value in entry.items()
     }
     tensors = {
         **{f"value.{name}": value.detach() for name, value in state.values.items()},
@@ -90,28 +107,34 @@ def save_state(
     }
     facts = {
         "format": "kelm-embedding",
-        "recipe": recipe.facts(),
-        "graph": _checksum(triples),
+        "recipe": source.recipe.facts(),
+        "graph": source.triples,
+        "validation": source.validation,
         "history": list(state.course.history),
         "course": {**dataclasses.asdict(state.course), "history": []},
     }
     write_tensors(path, tensors, facts)
 
 
-def load_state(path: Path, recipe: EmbeddingRecipe, triples: Int64[np.ndarray, "triple 3"]) -> TrainingState:
+def load_state(path: Path, source: Source) -> TrainingState:
     """Returns the state that `save_state` wrote.
 
     Raises:
-        CheckpointError: none is there, it is damaged, or it is of another recipe or of other triples.
+        CheckpointError: none is there, it is damaged, or it is of another recipe, or of other triples.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no run to resume. Train without resuming.")
     tensors, facts = read_tensors(path)
     if "course" not in facts or "random" not in tensors:
         raise CheckpointError(f"{path}: this is no state of a training run. Train without resuming.")
-    if facts["graph"] != _checksum(triples):
+    if facts["graph"] != source.triples:
         raise CheckpointError(f"{path}: the run had other triples. Pass the same graph, or train without resuming.")
-    theirs, ours = recipe_of(facts, path).facts(), recipe.facts()
+    if facts.get("validation") != source.validation:
+        raise CheckpointError(
+            f"{path}: the run had other validation triples. Pass the same ones, or none if it had none, or train "
+            "without resuming."
+        )
+    theirs, ours = recipe_of(facts, path).facts(), source.recipe.facts()
     different = [key for key in ours if ours[key] != theirs[key]]
     if different:
         key = different[0]
@@ -119,14 +142,14 @@ def load_state(path: Path, recipe: EmbeddingRecipe, triples: Int64[np.ndarray, "
             f"{path}: the run had {key} = {theirs[key]}, not {ours[key]}. "
             "Resume with the same recipe, or train without resuming."
         )
-    moments: dict[int, dict[str, Tensor]] = {}
+    moments: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, number, moment = name.split(".", 2)
-            moments.setdefault(int(number), {})[moment] = value
+            moments.setdefault(number, {})[moment] = value
     course = Course(**{**facts["course"], "history": tuple(facts["history"])})
     values, best = (_part(tensors, kind) for kind in ("value.", "best."))
-    return TrainingState(course, values, best, {"state": moments}, tensors["random"])
+    return TrainingState(course, values, best, moments, tensors["random"])
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

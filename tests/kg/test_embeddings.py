@@ -28,7 +28,7 @@ from kg.embeddings import (
 from kg.embeddings.answers import Answers, Questions, question_keys
 from kg.embeddings.interactions import TransE
 from kg.embeddings.losses import LOSSES
-from kg.embeddings.train import _head_shares, _Loop
+from kg.embeddings.train import ClosedTraining, _head_shares
 from kg.graph import KnowledgeGraph
 
 PLAIN = EmbeddingRecipe(width=24, epochs=60, batch_size=64, negatives=24, rate=0.1, normalize=False, sharpness=1.0)
@@ -122,7 +122,7 @@ def test_a_question_whose_negatives_are_all_known_answers_makes_no_nan(name: str
 def test_a_step_of_the_loop_follows_the_gradient_of_the_plain_loss(side: str, norm: int) -> None:
     """Adagrad's first step moves every coordinate by the rate against the sign of its gradient."""
     recipe = replace(SMALL, norm=norm, optimizer="adagrad", negatives=99)
-    loop = _Loop(grid(), 24, 2, recipe, "")
+    loop = ClosedTraining(grid(), 24, 2, recipe, "")
     entities = loop.entities.vectors.clone().double().requires_grad_()
     relations = loop.relations.vectors.clone().double().requires_grad_()
     chunk = grid()[:10]
@@ -178,10 +178,10 @@ def test_the_defaults_learn_a_small_graph() -> None:
 
 def test_a_small_graph_is_still_cut_into_batches() -> None:
     triples = np.stack([np.arange(640) % 24, np.zeros(640, np.int64), np.arange(640) % 23], axis=1)
-    sizes = [_Loop(triples[:count], 24, 2, EmbeddingRecipe(), "").batch_size for count in (5, 640)]
+    sizes = [ClosedTraining(triples[:count], 24, 2, EmbeddingRecipe(), "").batch_size for count in (5, 640)]
     assert sizes == [16, 16]
-    assert _Loop(np.tile(triples, (10, 1)), 24, 2, EmbeddingRecipe(), "").batch_size == 100
-    assert _Loop(triples, 24, 2, EmbeddingRecipe(batch_size=4), "").batch_size == 4
+    assert ClosedTraining(np.tile(triples, (10, 1)), 24, 2, EmbeddingRecipe(), "").batch_size == 100
+    assert ClosedTraining(triples, 24, 2, EmbeddingRecipe(batch_size=4), "").batch_size == 4
 
 
 def test_normalized_entities_have_length_one() -> None:

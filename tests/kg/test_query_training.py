@@ -222,9 +222,21 @@ def test_the_same_seed_gives_the_same_vectors_and_another_seed_others() -> None:
     assert not np.array_equal(first.entities, other.entities)
 
 
-@pytest.mark.parametrize("change", [{}, {"model": "conve", **DEEP["conve"]}, {"decay": "plateau", "decay_patience": 1}])
-def test_a_killed_run_goes_on_to_the_same_bits(change: dict[str, object], tmp_path: Path) -> None:
-    recipe, state = replace(SMALL, **change), tmp_path / "state.safetensors"
+CLOSED = EmbeddingRecipe(width=8, epochs=6, check_every=2, negatives=8, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SMALL,
+        replace(SMALL, model="conve", **DEEP["conve"]),
+        replace(SMALL, decay="plateau", decay_patience=1),
+        CLOSED,
+        replace(CLOSED, optimizer="adagrad", sampler="bernoulli"),
+    ],
+)
+def test_a_killed_run_goes_on_to_the_same_bits(recipe: EmbeddingRecipe, tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
     whole = learn(recipe, validation=grid()[:9])
 
     def kill(done: Progress) -> None:
@@ -255,8 +267,12 @@ def test_a_run_is_not_resumed_with_what_it_did_not_have(tmp_path: Path) -> None:
     learn(SMALL).save(tmp_path)
     with pytest.raises(CheckpointError, match="no state of a training run"):
         learn(SMALL, checkpoint=tmp_path / "embedding.safetensors", resume=True)
+    with pytest.raises(CheckpointError, match="other validation triples"):
+        learn(SMALL, validation=grid()[:9], checkpoint=state, resume=True)
+    with pytest.raises(InputError, match="nothing to resume from"):
+        learn(SMALL, resume=True)
     with pytest.raises(InputError, match="keeps no checkpoints"):
-        learn(EmbeddingRecipe(), checkpoint=state, resume=True)
+        learn(EmbeddingRecipe(engine="pykeen", model="TransE"), checkpoint=state, resume=True)
 
 
 def test_training_stops_early_and_returns_the_best_vectors() -> None:
