@@ -6,6 +6,8 @@ Each process holds the whole table and draws from the same random stream, so ste
 process and so are the vectors, up to the order of sums. Two things differ: dropout is each process's own, and batch
 norms measure each share alone (their running statistics are averaged).
 
+kelm's own embeddings are trained on CPUs, here too: processes are cores or machines, not GPUs.
+
 Cost: a step sends the gradient of the table; where only its rows have one (Adagrad over samples), these.
 """
 
