@@ -1,0 +1,17 @@
+import pytest
+
+from benchmarks import kge_train
+
+
+def test_a_quick_run_trains_both_sides_and_ranks_what_they_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KELM_DATA", raising=False)
+    seconds, rate = kge_train.rows(quick=True)
+    assert (seconds["unit"], rate["unit"]) == ("s", "triples × negatives/s")
+    assert seconds["epochs"] == {"ours": 1, "peer": 1}
+    assert all(0 < mrr < 0.1 for side in seconds["mrr"].values() for mrr in side)  # the graph is made up by chance
+    assert "no MRR asked for" in seconds["setting"]
+
+
+def test_a_run_that_falls_short_ends_the_benchmark() -> None:
+    with pytest.raises(AssertionError, match=r"peer: a run ended at a validation MRR of 0\.29"):
+        kge_train._check({"ours": [0.31, 0.30], "peer": [0.32, 0.29]})
