@@ -145,7 +145,10 @@ def _wrong(path: str | Path, line: int | None, field: str, problem: str, remedy:
 def read_articles(path: str | Path) -> Iterator[LinkedText]:
     """Reads ERNIE's articles: JSON lines ``{"doc", "sents": [{"tokens": word pieces, "ents": [[first, end, id]]}]}``.
 
-    The pieces are put together to words again; spaces before punctuation are the pieces' own.
+    The pieces are put together to words again; spaces before punctuation are the pieces' own. A mention covers whole
+    words: two in five of the published sample's end within one ("[eu]##rasia", Q5401), and whole words are a name of
+    their entity for 66 % of those that the graphs of X-FACTR, CoDEx and FB15k-237 have, the marked pieces for 3 %.
+    Words after the cut one are not won back ("[bo]##hr model", Q172948, becomes "bohr").
 
     Raises:
         FormatError: a line is no such object, or an entity does not lie within its sentence; names the line.
@@ -167,7 +170,7 @@ def read_articles(path: str | Path) -> Iterator[LinkedText]:
                         f"{entity!r} is no entity of these {len(tokens)} tokens",
                         f"Write [first, end, id] with 0 <= first < end <= {len(tokens)}.",
                     )
-            mentions = [gold(text, spans[first][0], spans[end - 1][1], id) for first, end, id in entities]
+            mentions = [gold(text, *_words(spans, first, end), id) for first, end, id in entities]
             yield LinkedText(text, tuple(mentions), f"{path}:{number}, sentence {order + 1}")
 
 
@@ -202,6 +205,15 @@ def _together(pieces: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
         spans.append((length, length + len(written)))
         length += len(written)
     return "".join(parts), spans
+
+
+def _words(spans: Sequence[tuple[int, int]], first: int, end: int) -> tuple[int, int]:
+    """Returns the characters of the whole words that the pieces from `first` to before `end` are of."""
+    while first > 0 and spans[first - 1][1] == spans[first][0]:
+        first -= 1
+    while end < len(spans) and spans[end - 1][1] == spans[end][0]:
+        end += 1
+    return spans[first][0], spans[end - 1][1]
 
 
 def read_fewrel(path: str | Path) -> list[RelationText]:

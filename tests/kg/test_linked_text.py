@@ -29,6 +29,27 @@ def test_word_pieces_become_words_and_spans_become_characters(tmp_path: Path) ->
     assert text.origin.endswith("docs.jsonl:1, sentence 1")
 
 
+@pytest.mark.parametrize(
+    ("pieces", "marked", "covered"),
+    [
+        (["of", "eu", "##ras", "##ia", "."], [1, 2], "eurasia"),
+        (["of", "eu", "##ras", "##ia", "."], [2, 3], "eurasia"),
+        (["of", "eu", "##ras", "##ia"], [0, 3], "of eurasia"),
+        (["carlo", "ro", "##vel", "##li"], [0, 2], "carlo rovelli"),
+        (["eu", "##ras", "##ia", "asia"], [2, 4], "eurasia asia"),
+        (["state", "-", "less"], [0, 1], "state"),
+        (["c", "##", "d"], [1, 2], "##"),
+    ],
+)
+def test_mentions_of_articles_cover_whole_words(
+    pieces: list[str], marked: list[int], covered: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_text(json.dumps({"sents": [{"tokens": pieces, "ents": [[*marked, "Q1"]]}]}), encoding="utf-8")
+    (text,) = read_articles(path)
+    assert entities(text) == [(covered, "Q1")]
+
+
 def test_fewrel_takes_the_first_place_of_each_entity(tmp_path: Path) -> None:
     example = {
         "tokens": ["The", "Rhine", "passes", "Rhine", "Bridge"],
@@ -143,3 +164,7 @@ def test_the_real_files_hold_what_is_said_of_them(data: Path) -> None:
     assert len({example.relation for example in examples}) == 16
     articles = list(read_articles(data / "linked_text/ernie_wiki_sample/docs.jsonl.gz"))
     assert (len(articles), sum(len(text.mentions) for text in articles)) == (16_365, 18_505)
+    for text in articles:
+        for mention in text.mentions:
+            around = text.text[: mention.start].split(" ")[-1] + text.text[mention.end :].split(" ")[0]
+            assert around == ""
