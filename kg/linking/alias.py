@@ -82,7 +82,8 @@ class AliasLinker:
         """
         graphs = graph if isinstance(graph, Sequence) else [graph]
         how: dict[str, Any] = {"alias_weight": alias_weight, "popularity": popularity}
-        linker = cls(graph_names(graphs, languages, counts=counts, least_count=least_count, **how), options)
+        names = graph_names(graphs, languages, counts=counts, least_count=least_count, options=options, **how)
+        linker = cls(names, options)
         if not len(linker) and not set(linker.dropped) - {NO_ENTITY}:
             there = ", ".join(sorted({code for one in graphs for code in one.labels.entities.languages})) or "none"
             raise InputError(

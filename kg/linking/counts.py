@@ -4,8 +4,8 @@
     ("Paris", Q90) 1   ("Paris", Q167646) 1   ("Seine", Q1471) 1
 
 Surfaces are kept as they are written: whoever matches names decides which spellings are one (`kg.linking.folding`) and
-what capitals say ("US", "us"). In a text without capitals they say nothing; its surfaces count as capitalized ("paris"
-as "Paris"), since names mostly are, and a name that was seen in such texts alone is not found in small letters later.
+what capitals say ("US", "us"). In a text without capitals small letters say nothing, and what was seen there is marked
+(`Seen.lowered`); `kg.linking.names.graph_names` gives it capitals.
 
 A mention that is known to mean no entity counts for `NIL`. That nobody linked a stretch of text says nothing of it, as
 Wikipedia, say, links the first of many mentions, and nothing is counted.
@@ -24,19 +24,27 @@ from kg.labels import language_code
 from kg.linking.base import NIL
 from kg.linking.linked_text import LinkedText, RelationText
 from kg.linking.linking_sets import LinkingText
+from kg.linking.names import MOST_SEEN
 from kg.linking.row_file import RowFile
 
 __all__ = ["MentionCounts", "Seen"]
 
-_FILE = RowFile("kelm-mention-counts", 1, "how often names mean entities", "Count the linked texts again.")
+_FILE = RowFile("kelm-mention-counts", 2, "how often names mean entities", "Count the linked texts again.")
 
 
 class Seen(NamedTuple):
-    """What a mention says: a surface, the entity it means (or `NIL`), and the text's language ("": not known)."""
+    """What a mention says.
+
+    Attributes:
+        entity: what it means, or `NIL`.
+        language: of the text; "" if it is not known.
+        lowered: whether the text has no capitals.
+    """
 
     surface: str
     entity: str
     language: str = ""
+    lowered: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class MentionCounts:
             for mention in text.mentions:
                 surface = " ".join(text.text[mention.start : mention.end].split())
                 if surface:
-                    seen[Seen(surface.title() if lowered else surface, mention.entity or NIL, code)] += 1
+                    seen[Seen(surface, mention.entity or NIL, code, lowered)] += 1
         return cls(dict(seen))
 
     def __len__(self) -> int:
@@ -97,13 +105,14 @@ class MentionCounts:
 
 
 def _row(path: str | Path, line: int, row: Any) -> tuple[Seen, int]:
-    if not isinstance(row, list) or len(row) != 4 or not all(isinstance(text, str) for text in row[:3]):
-        raise _FILE.damaged(path, line, f"{row!r} is not [surface, entity, language, count]")
-    if not row[0].strip():
+    if not (isinstance(row, list) and [type(value) for value in row[:4]] == [str, str, str, bool] and len(row) == 5):
+        raise _FILE.damaged(path, line, f"{row!r} is not [surface, entity, language, lowered, count]")
+    surface, entity, language, lowered, count = row
+    if not surface.strip():
         raise FormatError(
             "the surface is empty", path=path, line=line, field="surface", remedy="Give the characters of a mention."
         )
-    if type(row[3]) is not int or row[3] < 1:
-        problem = f"expected a whole number from 1, found {row[3]!r}"
+    if type(count) is not int or not 1 <= count <= MOST_SEEN:
+        problem = f"expected a whole number from 1 to {MOST_SEEN}, found {count!r}"
         raise FormatError(problem, path=path, line=line, field="count", remedy="Leave out what was never seen.")
-    return Seen(*row[:3]), row[3]
+    return Seen(surface, entity, language_code(language), lowered), count

@@ -23,7 +23,7 @@ from kelm.errors import FormatError
 from kg.labels import language_code
 from kg.linking.folding import BARRIER, fold, is_dense
 from kg.linking.lexicon import Lexicon, coded
-from kg.linking.names import AliasOptions, Name, written
+from kg.linking.names import MOST_SEEN, AliasOptions, Name, cased
 from kg.vocabulary import TextColumn
 
 __all__ = ["NO_ENTITY", "NameTable", "check"]
@@ -107,7 +107,7 @@ class NameTable:
         rows = [np.empty(0, _ROW)]
         aliases: list[str] = []
         for name, shape in _shaped(names, options, dropped):
-            surface = _cased(name.alias, options)
+            surface = cased(name.alias, options)
             capital = options.case == "names" and any(map(str.isupper, name.alias))
             numbered = numbers[shape], surfaces[surface], entities[name.entity], codes[language_code(name.language)]
             if len(aliases) % _TOGETHER == 0:
@@ -173,7 +173,7 @@ def _objection(name: Name, text: str, options: AliasOptions, *, bounded: bool, s
     if not any(map(str.isalnum, text)):
         return "no letter or digit"
     if len(text) < options.min_length - 1 or (
-        len(text) < options.min_length and not _cased(name.alias, options) and not is_dense(text)
+        len(text) < options.min_length and not cased(name.alias, options) and not is_dense(text)
     ):
         return "too short"
     if stopped:
@@ -188,11 +188,6 @@ def _objection(name: Name, text: str, options: AliasOptions, *, bounded: bool, s
 def _is_written(text: str) -> bool:
     """Whether it can be written as UTF-8, which lone surrogates cannot."""
     return text.encode(errors="replace").decode() == text
-
-
-def _cased(alias: str, options: AliasOptions) -> str:
-    """Returns the surface that a name in capitals must have; "" for all others."""
-    return written(alias) if len(alias) <= options.cased_length and alias.isupper() else ""
 
 
 def _kept(
@@ -232,11 +227,11 @@ def check(name: Name) -> None:
             field="entity",
             remedy="Give the entity's identifier with each name.",
         )
-    if name.seen < 0:
+    if not 0 <= name.seen <= MOST_SEEN:
         raise FormatError(
             f'the name "{name.alias}" of {name.entity} was seen {name.seen} times',
             field="seen",
-            remedy="Counts are whole numbers from 0.",
+            remedy=f"Counts are whole numbers from 0 to {MOST_SEEN}.",
         )
     if not 0 < name.weight < float("inf") and not (name.seen and name.weight == 0):
         raise FormatError(

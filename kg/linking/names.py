@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
     from kg.linking.counts import MentionCounts
 
-__all__ = ["AliasOptions", "Name", "graph_names", "written"]
+__all__ = ["MOST_SEEN", "AliasOptions", "Name", "cased", "graph_names", "written"]
+
+MOST_SEEN = 2**53  # counts that add up without loss, in 64 bits and as floats
 
 
 class Name(NamedTuple):
@@ -76,6 +78,12 @@ class AliasOptions:
     matches: Literal["longest", "all"] = "longest"
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            raise InputError(
+                f'expected several names, found the text "{self.stop}"',
+                field="stop",
+                remedy=f'Write ("{self.stop}",) for this one name.',
+            )
         bounds = (("min_length", 1), ("cased_length", 0), ("max_candidates", 1), ("max_entities", 1))
         for name, least in bounds:
             value = getattr(self, name)
@@ -110,11 +118,16 @@ def graph_names(
     popularity: bool = True,
     counts: MentionCounts | None = None,
     least_count: int = 1,
+    options: AliasOptions | None = None,
 ) -> Iterator[Name]:
     """Yields the labels and aliases of the entities of graphs, and what linked text calls them.
 
     Entities of the same identifier are one: it has the names of all graphs, and its triples add up. Nothing else makes
     graphs comparable, so that an entity of a graph with many triples outweighs its namesake in one with few.
+
+    What was seen in texts without capitals counts for names that begin with them ("paris" for "Paris"), since names
+    mostly do, and a name that was seen in such texts alone is not found in small letters later. A short surface may as
+    well be a name in capitals ("us"): it counts for that, too, if the graph has it, and becomes no alias.
 
     Args:
         languages: None for all. Counts whose language is not known always count.
@@ -122,29 +135,46 @@ def graph_names(
         popularity: multiply by one more than the number of triples the entity stands in.
         counts: what linked text calls the entities becomes an alias, too; entities of no graph count as `NIL`.
         least_count: what was seen less often does not become one.
+        options: say which names are in capitals, and how short.
     """
+    options = options or AliasOptions()
     weights = _popularities(graphs) if popularity else {entity: 1.0 for graph in graphs for entity in graph.entities}
+    capitals: set[str] = set()
     for graph in graphs:
         entities = list(graph.entities)
         for label in graph.labels.entities.each(languages):
             entity = entities[label.owner]
+            capitals.add(cased(label.text, options))
             yield Name(label.text, entity, weights[entity] * (1.0 if label.preferred else alias_weight), label.language)
     wanted = None if languages is None else {"", *map(language_code, languages)}
-    for (surface, entity, language), count in counts.seen.items() if counts else ():
+    for (surface, entity, language, lowered), count in counts.seen.items() if counts else ():
         if wanted is None or language in wanted:
-            weight = alias_weight * weights.get(entity, 0.0) if count >= least_count else 0.0
-            yield Name(surface, entity if entity in weights else NIL, weight, language, count)
+            named = count >= least_count and not (lowered and len(surface) <= options.cased_length)
+            weight = alias_weight * weights.get(entity, 0.0) if named else 0.0
+            for alias in _spellings(surface, capitals) if lowered else [surface]:
+                yield Name(alias, entity if entity in weights else NIL, weight, language, count)
+
+
+def _spellings(surface: str, capitals: Collection[str]) -> list[str]:
+    """Returns how a surface may be written where there are capitals."""
+    upper = written(surface.upper())
+    return [surface.title(), upper] if upper in capitals else [surface.title()]
 
 
 def _popularities(graphs: Sequence[KnowledgeGraph]) -> Mapping[str, float]:
-    """Returns one more than the number of triples that each entity stands in."""
+    """Returns one more than the number of triples that each entity stands in; of a loop it stands in one."""
     triples: Counter[str] = Counter()
     for graph in graphs:
-        ends = np.concatenate((graph.heads, graph.tails))
+        ends = np.concatenate((graph.heads, graph.tails[graph.tails != graph.heads]))
         triples.update(
             dict(zip(graph.entities, np.bincount(ends, minlength=len(graph.entities)).tolist(), strict=True))
         )
     return {entity: count + 1.0 for entity, count in triples.items()}
+
+
+def cased(alias: str, options: AliasOptions) -> str:
+    """Returns the surface that a name in capitals must have; "" for all others."""
+    return written(alias) if len(alias) <= options.cased_length and alias.isupper() else ""
 
 
 def written(surface: str) -> str:

@@ -22,7 +22,7 @@ from kelm.data.folders import file_aside
 from kelm.errors import FormatError, InputError
 from kg.linking.lexicon import Lexicon
 from kg.linking.name_table import NameTable, check
-from kg.linking.names import AliasOptions, Name
+from kg.linking.names import MOST_SEEN, AliasOptions, Name
 from kg.linking.row_file import RowFile
 from kg.vocabulary import TextColumn
 
@@ -178,9 +178,16 @@ def _options(given: dict[str, Any]) -> AliasOptions:
 def _name(path: str | Path, number: int, row: Any) -> Name:
     try:
         alias, entity, weight, language, seen = (*row, 0) if len(row) == 4 else row
-        name = Name(str(alias), str(entity), float(weight), str(language), int(seen))
+        name = Name(str(alias), str(entity), float(weight), str(language), seen)
+    except OverflowError as error:
+        remedy = "Weights are positive numbers: probabilities, degrees."
+        problem = f"the weight {weight} is too large"
+        raise FormatError(problem, path=path, line=number, field="weight", remedy=remedy) from error
     except (ValueError, TypeError) as error:
         raise _damaged(path, number, str(error)) from error
+    if type(seen) is not int:
+        remedy = f"Counts are whole numbers from 0 to {MOST_SEEN}."
+        raise FormatError(f"found {seen!r}", path=path, line=number, field="seen", remedy=remedy)
     try:
         check(name)
     except FormatError as error:

@@ -58,10 +58,32 @@ def test_small_letters_say_nothing_where_the_text_has_no_capitals() -> None:
     cased = MentionCounts.of([text("A cork in Bonn", cork="Q1")])
     lowered = MentionCounts.of([text("from cork", cork="Q36647")])
     assert list(cased.seen) == [Seen("cork", "Q1")]
-    assert list(lowered.seen) == [Seen("Cork", "Q36647")]
-    linker = AliasLinker([Name(*seen[:2], 1.0, "", count) for seen, count in lowered.seen.items()])
+    assert list(lowered.seen) == [Seen("cork", "Q36647", lowered=True)]
+    graph = KnowledgeGraph.from_triples([("Q36647", "P17", "Q27")], labels={"en": {"Q36647": "Corcaigh"}})
+    linker = AliasLinker.from_graph(graph, counts=lowered, options=AliasOptions(cased_length=3))
     assert [mention.text for mention in linker.link("A cork from Cork")] == ["Cork"]
     assert [mention.text for mention in linker.link("a cork")] == ["cork"]
+
+
+def test_a_short_surface_of_a_text_without_capitals_counts_for_names_but_becomes_none() -> None:
+    texts = [text("the us and paris", us="Q30", paris="Q167646"), text("us and them", us=None)]
+    texts += [text("lute", lute="Q90"), text("lutetia", lutetia="Q90")]
+    counts = MentionCounts.of(texts, "en")
+    linker = AliasLinker.from_graph(GRAPH, counts=counts, options=AliasOptions(min_length=2, mu=1.0))
+    found = [mention.text for mention in linker.link("Us and the US, Lute or Lutetia")]
+    assert found == ["US", "Lutetia"]
+    assert priors(linker, "US") == pytest.approx({"Q30": 2 / 3, NIL: 1 / 3})
+    assert priors(linker, "Us") == priors(linker, "us") == {}
+    assert priors(linker, "Paris") == pytest.approx({"Q90": 0.6 / 2, "Q167646": 1.4 / 2})
+
+
+def test_a_surface_without_capitals_counts_for_either_spelling_of_a_name() -> None:
+    triples = [("god", "of", "Egypt"), ("country", "in", "Egypt")]
+    graph = KnowledgeGraph.from_triples(triples, labels={"en": {"god": "Ra", "country": "RA"}})
+    counts = MentionCounts.of([text("the sun is ra", ra="god")])
+    linker = AliasLinker.from_graph(graph, counts=counts, options=AliasOptions(min_length=2, mu=1.0))
+    assert priors(linker, "Ra") == {"god": 1.0}
+    assert priors(linker, "RA") == pytest.approx({"god": 1.5 / 2, "country": 0.5 / 2})
 
 
 WEIGHTS = st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 100.0), min_size=1)
@@ -126,7 +148,7 @@ def test_a_name_in_small_letters_is_found_beside_a_heavier_one_with_a_capital() 
 
 
 def test_counts_are_saved_and_merged(tmp_path: Path) -> None:
-    counts = MentionCounts({Seen("Paris", "Q90", "en"): 2, Seen("a\u2028b", NIL): 1})
+    counts = MentionCounts({Seen("Paris", "Q90", "en"): 2, Seen("a\u2028b", NIL, "", True): 1})
     counts.save(tmp_path / "counts.jsonl")
     assert MentionCounts.load(tmp_path / "counts.jsonl") == counts
     assert counts.merged(counts).seen == {seen: 2 * count for seen, count in counts.seen.items()}
@@ -137,13 +159,35 @@ def test_counts_are_saved_and_merged(tmp_path: Path) -> None:
     assert priors(again, "Paris") == priors(linker, "Paris")
 
 
+def test_languages_of_saved_counts_are_read_as_the_graph_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "counts.jsonl"
+    MentionCounts(
+        {Seen("Paris", "Q90", "EN"): 1, Seen("Paris", "Q90", "en"): 2, Seen("巴黎", "Q90", "zh_Hans"): 1}
+    ).save(path)
+    assert MentionCounts.load(path).seen == {Seen("Paris", "Q90", "en"): 3, Seen("巴黎", "Q90", "zh-hans"): 1}
+
+
+def test_a_loop_is_one_triple_of_its_entity() -> None:
+    labels = {"en": {"a": "Paris", "b": "Paris"}}
+    graph = KnowledgeGraph.from_triples([("a", "in", "a"), ("b", "in", "c")], labels=labels)
+    assert priors(AliasLinker.from_graph(graph), "Paris") == {"a": 0.5, "b": 0.5}
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
         ('["Paris", "Q90", "en"]', "expected how often names mean entities"),
-        ('["Paris", 90, "en", 1]', "expected how often names mean entities"),
-        ('["Paris", "Q90", "en", 0]', "field count: expected a whole number from 1, found 0. Leave out"),
-        ('[" ", "Q90", "en", 1]', "field surface: the surface is empty. Give"),
+        ('["Paris", "Q90", "en", false]', "expected how often names mean entities"),
+        ('["Paris", "Q90", "en", 1]', "expected how often names mean entities"),
+        ('["Paris", "Q90", "en", 0, 1]', "expected how often names mean entities"),
+        ('["Paris", 90, "en", false, 1]', "expected how often names mean entities"),
+        (
+            '["Paris", "Q90", "en", false, 0]',
+            "field count: expected a whole number from 1 to 9007199254740992, found 0.",
+        ),
+        ('["Paris", "Q90", "en", false, 1e400]', "found inf. Leave out"),
+        ('["Paris", "Q90", "en", false, 100000000000000000000000]', "field count"),
+        ('[" ", "Q90", "en", false, 1]', "field surface: the surface is empty. Give"),
         ('["Paris"', "expected how often names mean entities"),
     ],
 )
@@ -165,6 +209,10 @@ def test_impossible_smoothing_and_counts_are_refused() -> None:
         AliasOptions(mu=0.0)
     with pytest.raises(FormatError, match="field seen"):
         AliasLinker([Name("Paris", "Q90", 1.0, "", -1)])
+    with pytest.raises(FormatError, match="field seen"):
+        AliasLinker([Name("Paris", "Q90", 1.0, "", 10**23)])
+    with pytest.raises(InputError, match=r'field stop: .*the text "Paris".*Write \("Paris",\)'):
+        AliasOptions(stop="Paris")  # type: ignore[arg-type]
     with pytest.raises(FormatError, match="field entity"):
         AliasLinker([Name("Paris", NIL, 1.0, "", 1)])
 

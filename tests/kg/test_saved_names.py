@@ -76,3 +76,26 @@ def test_a_header_of_another_kind_is_refused(saved: Path, field: str, value: str
     changed(saved, **{field: value})
     with pytest.raises(FormatError, match="expected the names of an alias linker"):
         AliasLinker.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("weight", "seen", "field"),
+    [
+        ("1", "1e400", "seen"),
+        ("1", "1" + "0" * 23, "seen"),
+        ("1", "1.9", "seen"),
+        ("1", "true", "seen"),
+        ("1", '"2"', "seen"),
+        ("1", "-1", "seen"),
+        ("1e400", "1", "weight"),
+        ("1" + "0" * 400, "1", "weight"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named_with_its_line(tmp_path: Path, weight: str, seen: str, field: str) -> None:
+    header = '{"format": "kelm-names", "version": 1, "options": {"stop": []}}'
+    path = tmp_path / "names.jsonl"
+    path.write_text(f'{header}\n["Rome", "Q220", 1, "en", 2]\n["Paris", "Q90", {weight}, "en", {seen}]\n')
+    with pytest.raises(FormatError) as raised:
+        AliasLinker.load(path)
+    assert (raised.value.path, raised.value.line, raised.value.field) == (path, 3, field)
+    assert raised.value.remedy
