@@ -78,11 +78,12 @@ class AliasOptions:
     matches: Literal["longest", "all"] = "longest"
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
+        stop: object = self.stop
+        if isinstance(stop, str):
             raise InputError(
-                f'expected several names, found the text "{self.stop}"',
+                f'expected several names, found the text "{stop}"',
                 field="stop",
-                remedy=f'Write ("{self.stop}",) for this one name.',
+                remedy=f'Write ("{stop}",) for this one name.',
             )
         bounds = (("min_length", 1), ("cased_length", 0), ("max_candidates", 1), ("max_entities", 1))
         for name, least in bounds:
