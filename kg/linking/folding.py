@@ -6,7 +6,8 @@
 A folded character is the compatibility composition of the case-folded text (NFKC and full case folding, Unicode
 Standard, sections 3.11 and 3.13), taken cluster by cluster: a base character and the marks that may compose with it.
 Beyond that, runs of white space and control characters are one space, invisible characters (soft hyphen, joiners,
-direction marks, variation selectors) vanish, and typographic quotes and dashes become ASCII ones.
+direction marks, variation selectors) vanish, and typographic quotes and dashes become ASCII ones. A lone surrogate
+becomes U+FFFD.
 
 Words: letters, digits and marks of a script that writes spaces stick together; a name starts or ends only where two
 neighbors do not stick. Han, kana, Thai, Lao, Khmer, Myanmar and their like write no spaces, so there a name may start
@@ -16,6 +17,7 @@ word, because particles are written onto the noun.
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -57,6 +59,7 @@ _UNSPACED = (
     (0x1AFF0, 0x1B16F),  # kana extensions
     (0x20000, 0x3FFFD),  # Han extensions
 )
+_LONE = re.compile("[\ud800-\udfff]")  # surrogates, which cannot be written as UTF-8
 _HANGUL_RANGES = ((0x1100, 0x11FF), (0x3130, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7FF), (0xFFA0, 0xFFDC))
 _PUNCTUATION = str.maketrans(dict.fromkeys("‘’‚‛ʼ′", "'") | dict.fromkeys("“”„‟″", '"') | dict.fromkeys("‐‑‒–—―−", "-"))
 
@@ -161,6 +164,7 @@ def _clusters(flag: UInt8[np.ndarray, "character"]) -> Iterator[tuple[int, int]]
 @lru_cache(maxsize=1 << 16)
 def _folded(characters: str, marks: str) -> str:
     """Returns the folded form of a base character with its marks."""
+    characters = _LONE.sub("\ufffd", characters)
     if marks == "drop":
         apart = unicodedata.normalize("NFKD", characters)
         characters = "".join(character for character in apart if not _droppable(character))
@@ -221,7 +225,7 @@ def _tables(marks: str) -> tuple[UInt32[np.ndarray, "code"], UInt8[np.ndarray, "
     for first, last in _HANGUL_RANGES:
         flags[first : last + 1] |= _HANGUL
     flags[digits] |= _JOINS
-    table[0xD800:0xE000] = 0xFFFD  # lone surrogates cannot be written as UTF-8
+    table[0xD800:0xE000] = 0xFFFD  # as in `_LONE`
     table[ord(BARRIER)], flags[ord(BARRIER)] = ord(BARRIER), _WALL
     return table, flags
 

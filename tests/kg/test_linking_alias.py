@@ -99,7 +99,7 @@ PIECES = st.sampled_from(
     [
         *("a", "b", "A", "B", "us", "US", " ", "  ", "\n", ".", "'", "’", "…", "北", "京", "서", "울", "ß", "ss", "İ"),
         *("é", "e\u0301", "\u0301", "\u00ad", "ก", "\u0e33", "℃", "°", "C", "c", "™", "½", "1", "2", "⁄", "ﬁ", "fi"),
-        *("f", "\0", "\u1100\u1161", "न", "\u094d", "ﾊ", "ﾞ"),
+        *("f", "\0", "\u1100\u1161", "न", "\u094d", "ﾊ", "ﾞ", "\ud800", "\udc00\u0301", "\ufffd"),
     ]
 )
 ALIASES = st.lists(
@@ -168,7 +168,10 @@ def test_all_names_are_found_within_and_across_others() -> None:
 
 
 def _whole(alias: str, marks: str) -> bool:
+    """Whether a name may be where it is alone, and is more than half a character."""
     folded = fold(" ".join(alias.split()), marks=marks)
+    if any("\ud800" <= character <= "\udfff" for character in alias):
+        return False
     return len(folded.codes) > 0 and bool(folded.starts[0] and folded.ends[-1])
 
 
@@ -300,6 +303,32 @@ def test_options_leave_out_short_stopped_and_too_ambiguous_names() -> None:
         "half a character": 1,
     }
     assert len(AliasLinker(names, AliasOptions(min_length=2, max_candidates=2)).candidates("Li")) == 2
+
+
+@pytest.mark.parametrize("marks", ["keep", "drop"])
+def test_half_a_character_with_an_accent_is_one_that_is_not_known(marks: str) -> None:
+    assert str(fold("half \ud800\u0301 x", marks=marks)) == str(fold("half \ufffd\u0301 x", marks=marks))
+    linker = AliasLinker([("half \ud800\u0301 x", "Q1"), ("Paris", "Q90")], AliasOptions(marks=marks))
+    assert linker.dropped == {"half a character": 1}
+    assert found(linker, "\ud800\u0301 Paris \udfff\u0301") == [("Paris", "Q90")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.lists(st.sampled_from(["\ud800", "\udfff", "\u0301", "\u0327", "a", " ", "ﾞ", "\u00ad"]), max_size=12),
+    marks=st.sampled_from(["keep", "drop"]),
+)
+def test_half_characters_fold_like_the_sign_for_a_character_that_is_not_known(text, marks) -> None:
+    folded = fold("".join(text), marks=marks)
+    known = fold("".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text), marks=marks)
+    assert str(folded) == str(known)
+    assert all((getattr(folded, name) == getattr(known, name)).all() for name in ("start", "end", "starts", "ends"))
+
+
+def test_an_entity_with_half_a_character_is_refused_with_a_remedy() -> None:
+    with pytest.raises(FormatError, match=r"field entity: .*Q\\ud800.* Remove the lone surrogates") as raised:
+        AliasLinker([("Paris", "Q\ud800")])
+    assert str(raised.value).isascii()
 
 
 def test_short_names_count_in_capitals_and_in_scripts_that_say_more_in_a_character() -> None:
