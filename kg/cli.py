@@ -304,7 +304,12 @@ def link(
         bool, typer.Option("--overlapping", help="Find all names, also those within and across others.")
     ] = False,
     processes: Annotated[
-        int, typer.Option(min=1, help="How many processes link; more than one pays from some 40 million characters.")
+        int,
+        typer.Option(
+            min=1,
+            help="How many processes link; more than one pays from some 40 million characters, and keeps whoever types "
+            "waiting.",
+        ),
     ] = 1,
     html: Annotated[
         Path | None, typer.Option(help="Write a page of the texts with their mentions marked instead of JSON lines.")

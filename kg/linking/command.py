@@ -52,7 +52,7 @@ def link(
         options=options,
         counts=MentionCounts.of((one for path in counts for one in read_linked(path)), language or ""),
     )
-    portion = TOGETHER if text else 1  # whoever types sees each answer at once
+    portion = TOGETHER if text or processes > 1 else 1  # whoever types sees each answer at once, with one process
     everywhere = partial(link_everywhere, linker, _texts(text), processes=processes, portion=portion)
     if page is None:
         for line in everywhere(partial(line_of, candidates=candidates)):

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -28,7 +27,7 @@ from kg.vocabulary import TextColumn
 
 __all__ = ["NO_ENTITY", "NameTable", "check"]
 
-_TOGETHER = 10_000  # names folded at once
+_TOGETHER, _CHARACTERS = 10_000, 1 << 18  # names folded at once, and about how many characters they may have
 _ROW = np.dtype(
     [("number", "i4"), ("surface", "i4"), ("entity", "i4"), ("language", "i2"), ("capital", "?"), ("weight", "f8"),
      ("seen", "i8")]
@@ -141,15 +140,28 @@ def _shaped(
 ) -> Iterator[tuple[Name, bytes]]:
     """Yields the names that can be matched, white space as single spaces, each with its folded codes."""
     stop = {shape for shape, _, _ in _folded([" ".join(name.split()) for name in options.stop], options)}
-    remaining = iter(names)
-    while some := [Name(*name) for name in islice(remaining, _TOGETHER)]:
-        some = [name._replace(alias=" ".join(name.alias.split())) for name in some]
+    for some in _portions(names):
         for name, (shape, text, bounded) in zip(some, _folded([name.alias for name in some], options), strict=True):
             check(name)
             if reason := _objection(name, text, options, bounded=bounded, stopped=shape in stop):
                 dropped[reason] += 1
             else:
                 yield name, shape
+
+
+def _portions(names: Iterable[tuple[str, str] | tuple[str, str, float] | Name]) -> Iterator[list[Name]]:
+    """Yields the names in order, white space as single spaces, as many as are folded at once."""
+    some: list[Name] = []
+    characters = 0
+    for given in names:
+        name = Name(*given)
+        some.append(name._replace(alias=" ".join(name.alias.split())))
+        characters += len(name.alias)
+        if len(some) == _TOGETHER or characters >= _CHARACTERS:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
 
 
 def _folded(aliases: Sequence[str], options: AliasOptions) -> Iterator[tuple[bytes, str, bool]]:
