@@ -118,6 +118,8 @@ def _counts(source: Any, entity_count: int | None, relation_count: int | None) -
 class ClosedTraining(TrainingRun):
     """TransE with sampled negatives: vectors and moments by row, gradients in closed form."""
 
+    interaction: TransE
+
     def __init__(
         self,
         triples: Int64[np.ndarray, "triple 3"],

@@ -59,8 +59,8 @@ class AliasOptions:
         max_candidates: how many candidates a mention keeps.
         nil: prior of "no entity", taken evenly from every name's entities: a mention whose best entity has no more than
             this links to nothing. 0 turns it off.
-        mu: how many mentions of linked text weigh as much as the names' own weights; see `kg.linking.priors`. 1 was the
-            best of 1, 3, 10 and 30 on FewRel's and OKE 2016's development texts; raise it for texts unlike the linked.
+        mu: how many mentions of linked text weigh as much as the names' own weights; see `kg.linking.priors`. Of 1, 3,
+            10 and 30, 1 is best for texts like the linked ones (FewRel), 3 to 10 for others (OKE 2016, HIPE-2022).
         stop: names that are never matched.
         matches: "longest" takes the leftmost longest name, so that mentions do not overlap; "all" takes every name that
             counts, also within and across others: "New York" and "York University" in "New York University".
