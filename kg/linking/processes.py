@@ -90,7 +90,7 @@ def _shared(portions: Iterator[list[str]], processes: int, *given: Any) -> Itera
                 "a process that links texts ended by itself, perhaps for want of memory. Use fewer processes."
             ) from error
         finally:  # whatever happened, and also where nobody asks for the rest
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits: what is not waited for may never end
 
 
 def _begin(*given: Any) -> None:
