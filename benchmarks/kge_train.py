@@ -1,12 +1,16 @@
 """`kge-train`: train TransE on CoDEx-S until its filtered validation MRR is .30, against PyKEEN's training loop.
 
     ours    the loop with closed gradients: negatives are shared by a chunk of triples, the rate falls to zero
-    peer    PyKEEN's stochastic local closed world loop (what its pipeline runs), with the fastest settings found
+    peer    PyKEEN's stochastic local closed world loop (what its pipeline runs), self-adversarial loss
 
-Both have width 100 and train a fixed number of epochs, as few as bring the MRR over .30. The clock sees training alone;
-afterwards kelm ranks the vectors of every run, and one that falls short ends the benchmark. The second row counts the
-same runs in comparisons of a triple with a negative: PyKEEN draws negatives for each triple, ours are those of the
-chunk, once for each end. Without the data a graph of CoDEx-S's size is generated, and no MRR is asked for.
+Both have width 100 and train a fixed number of epochs, ours as few as bring the MRR over .30. The clock sees training
+alone; afterwards kelm ranks the vectors of every run. One of ours that falls short ends the benchmark; if the peer's do,
+the row says so and its ratio is no more than a lower bound. Of the settings tried for the peer none has reached .30 yet:
+the loss with margins 9 and 3, 32 negatives, Adam with a rate of .01, batches of 1,024 and 256, 80 seconds of a core each.
+
+The second row counts the same runs in comparisons of a triple with a negative: PyKEEN draws negatives for each triple,
+ours are those of the chunk, once for each end. Without the data a graph of CoDEx-S's size is generated, and no MRR is
+asked for.
 """
 
 from __future__ import annotations
@@ -69,11 +73,8 @@ def rows(*, quick: bool = False) -> list[Row]:
     )
     for side, embedding in vectors:
         reached[side].append(round(filtered_mrr(embedding, valid, triples), 4))
-    if valid_matters := not quick and origin == "CoDEx-S":
-        _check(reached)
-    setting = f"TransE L2, width {WIDTH}, {origin}, {torch.get_num_threads()} threads; " + (
-        f"until validation MRR {TARGET:.2f}" if valid_matters else "no MRR asked for"
-    )
+    asked = _told(reached) if not quick and origin == "CoDEx-S" else "no MRR asked for"
+    setting = f"TransE L2, width {WIDTH}, {origin}, {torch.get_num_threads()} threads; {asked}"
     more = {"setting": setting, "mrr": reached, "epochs": {"ours": ours.epochs, "peer": epochs}}
     distinct = counts[0] * (1 - (1 - 1 / counts[0]) ** ours.negatives)  # expected, of so many drawn with replacement
     compared = {"ours": 2 * distinct * ours.epochs * len(triples), "peer": NEGATIVES * epochs * len(triples)}
@@ -89,10 +90,13 @@ def rows(*, quick: bool = False) -> list[Row]:
     ]
 
 
-def _check(reached: dict[str, list[float]]) -> None:
-    for side, found in reached.items():
-        if min(found) < TARGET:
-            raise AssertionError(f"{side}: a run ended at a validation MRR of {min(found)}, below {TARGET}")
+def _told(reached: dict[str, list[float]]) -> str:
+    """Returns in words which side came as far as was asked for; ours has to."""
+    if min(reached["ours"]) < TARGET:
+        raise AssertionError(f"a run of ours ended at a validation MRR of {min(reached['ours'])}, below {TARGET}")
+    asked = f"until validation MRR {TARGET:.2f}"
+    short = min(reached["peer"])
+    return asked if short >= TARGET else f"{asked}, where the peer was not yet: {short}"
 
 
 def _peer(triples: Int64[np.ndarray, "triple 3"], counts: tuple[int, int], epochs: int) -> KnowledgeGraphEmbedding:

@@ -12,6 +12,8 @@ def test_a_quick_run_trains_both_sides_and_ranks_what_they_learned(monkeypatch: 
     assert "no MRR asked for" in seconds["setting"]
 
 
-def test_a_run_that_falls_short_ends_the_benchmark() -> None:
-    with pytest.raises(AssertionError, match=r"peer: a run ended at a validation MRR of 0\.29"):
-        kge_train._check({"ours": [0.31, 0.30], "peer": [0.32, 0.29]})
+def test_ours_has_to_reach_the_figure_and_of_the_peer_it_is_told_whether_it_did() -> None:
+    with pytest.raises(AssertionError, match=r"ours ended at a validation MRR of 0\.29"):
+        kge_train._told({"ours": [0.31, 0.29], "peer": [0.32]})
+    assert kge_train._told({"ours": [0.31], "peer": [0.30]}) == "until validation MRR 0.30"
+    assert kge_train._told({"ours": [0.31], "peer": [0.4, 0.18]}).endswith("where the peer was not yet: 0.18")
