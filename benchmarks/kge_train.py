@@ -4,9 +4,9 @@
     peer    PyKEEN's stochastic local closed world loop (what its pipeline runs), self-adversarial loss
 
 Both have width 100 and train a fixed number of epochs, ours as few as bring the MRR over .30. The clock sees training
-alone; afterwards kelm ranks the vectors of every run. One of ours that falls short ends the benchmark; if the peer's do,
-the row says so and its ratio is no more than a lower bound. Of the settings tried for the peer none has reached .30 yet:
-the loss with margins 9 and 3, 32 negatives, Adam with a rate of .01, batches of 1,024 and 256, 80 seconds of a core each.
+alone; afterwards kelm ranks the vectors of every run. One of ours that falls short ends the benchmark; where the peer's
+do, the row says so, and its ratio is a lower bound at most. Of the settings tried for the peer none has reached .30:
+margins 9 and 3, 32 negatives, Adam with a rate of .01, batches of 1,024 and 256, 80 seconds of a core each.
 
 The second row counts the same runs in comparisons of a triple with a negative: PyKEEN draws negatives for each triple,
 ours are those of the chunk, once for each end. Without the data a graph of CoDEx-S's size is generated, and no MRR is
