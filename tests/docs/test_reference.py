@@ -1,7 +1,5 @@
 import importlib.util
 
-import pytest
-
 import kg.io
 from kelm import cli
 from kelm.errors import FormatError
@@ -38,8 +36,8 @@ def test_the_command_line_reference_is_fresh():
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    if generate.PLACE.read_text(encoding="utf-8") != generate.reference():
-        pytest.fail("docs/reference/cli.md is stale: run python docs/generate.py")
+    fresh = generate.PLACE.read_text(encoding="utf-8") == generate.reference()
+    assert fresh, "docs/reference/cli.md is stale: run python docs/generate.py"
 
 
 def test_the_page_about_graphs_tells_every_format_and_which_are_written(tmp_path):

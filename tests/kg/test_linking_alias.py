@@ -113,6 +113,7 @@ ALIASES = st.lists(
 TEXTS = st.lists(PIECES, max_size=14).map("".join)
 
 
+@pytest.mark.parametrize(("matches", "search"), [("longest", slowly), ("all", every)])
 @settings(max_examples=200, deadline=None)
 @given(
     names=ALIASES,
@@ -120,32 +121,14 @@ TEXTS = st.lists(PIECES, max_size=14).map("".join)
     marks=st.sampled_from(["keep", "drop"]),
     case=st.sampled_from(["fold", "names"]),
 )
-def test_finds_exactly_what_a_search_of_every_span_finds(names, texts, marks, case) -> None:
-    options = AliasOptions(min_length=1, cased_length=3, marks=marks, case=case)
+def test_finds_exactly_what_a_search_of_every_span_finds(matches, search, names, texts, marks, case) -> None:
+    options = AliasOptions(min_length=1, cased_length=3, marks=marks, case=case, matches=matches)
     names = [(alias, entity) for alias, entity in names if "\0" not in alias and _whole(alias, marks)]
     linker = AliasLinker(names, options)
     for text, mentions in zip(texts, linker.link_all(texts), strict=True):
         assert mentions == linker.link(text)
         assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
-        expected = slowly(names, text, options)
-        assert [(m.start, m.end, {c.entity for c in m.candidates}) for m in mentions] == expected
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    names=ALIASES,
-    texts=st.lists(TEXTS, min_size=1, max_size=3),
-    marks=st.sampled_from(["keep", "drop"]),
-    case=st.sampled_from(["fold", "names"]),
-)
-def test_all_names_are_those_that_a_search_of_every_substring_finds(names, texts, marks, case) -> None:
-    options = AliasOptions(min_length=1, cased_length=3, marks=marks, case=case, matches="all")
-    names = [(alias, entity) for alias, entity in names if "\0" not in alias and _whole(alias, marks)]
-    linker = AliasLinker(names, options)
-    for text, mentions in zip(texts, linker.link_all(texts), strict=True):
-        assert mentions == linker.link(text)
-        assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
-        expected = every(names, text, options)
+        expected = search(names, text, options)
         assert [(m.start, m.end, {c.entity for c in m.candidates}) for m in mentions] == expected
 
 
