@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +9,10 @@ import pytest
 
 from kg.embeddings import open_embedding
 from kg.embeddings.processes import Processes
+from tests.torchrun import run_twice
 
 from .two_embedders import RECIPES, keep, learn
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -25,22 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes wrote."""
     folder = tmp_path_factory.mktemp("processes")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    with subprocess.Popen(
-        [*torchrun, "-m", "tests.kg.two_embedders", str(folder)],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as started:
-        try:
-            _, told = started.communicate(timeout=540)  # seconds, on an idle machine 20
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-    assert started.returncode == 0, told[-3000:]
+    run_twice("tests.kg.two_embedders", folder)
     return folder
 
 

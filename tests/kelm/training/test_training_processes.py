@@ -1,9 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,8 +18,8 @@ from kelm.training.trainer import Trainer
 from tests.kelm.training.tiny_run import Texts, learner
 from tests.kelm.training.tiny_text import recipe, vocabulary
 from tests.kelm.training.two_processes import train, train_words
+from tests.torchrun import run_twice
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -38,25 +34,7 @@ def passes(folder: Path) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two processes of two batches of two texts, accumulated."""
     folder = tmp_path_factory.mktemp("processes")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [
-        *torchrun,
-        "-m",
-        "tests.kelm.training.two_processes",
-        str(folder),
-        str(vocabulary(folder)),
-        str(passes(folder)),
-    ]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as started:
-        try:
-            _, told = started.communicate(timeout=540)  # seconds, on an idle machine 15
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-    assert started.returncode == 0, told[-3000:]
+    run_twice("tests.kelm.training.two_processes", folder, vocabulary(folder), passes(folder))
     return folder
 
 
