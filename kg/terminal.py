@@ -82,12 +82,37 @@ def show_reports(reports: Sequence[Report]) -> None:
 
 
 def show_ranking(found: Mapping[str, Any]) -> None:
-    """Prints what `kg.embeddings.command.evaluate` found."""
+    """Prints what `kg.embeddings.command.evaluate` found, and how triples were classified if they were."""
+    console = Console()
     title = f"{found['triples']:,} triples, {found['left_out']:,} left out"
-    table = Table("side", *found["both"], title=title, title_justify="left")
-    for side in ("both", "head", "tail"):
-        table.add_row(side, *(f"{value:.4g}" for value in found[side].values()))
-    Console().print(table)
+    rows = {side: found[side] for side in ("both", "head", "tail")}
+    for number, edge in enumerate(("from", "to")):
+        rows[f"95 % {edge}"] = {name: span[number] for name, span in found["intervals"].items()}
+    console.print(_figures(title, "side", rows))
+    if "cardinality" in found:
+        rows = {f"{kind}, {side}": row for kind, sides in found["cardinality"].items() for side, row in sides.items()}
+        console.print(_figures("by cardinality of the relation", "heads-tails, side", rows))
+    if "relation" in found:
+        ordered = sorted(found["relation"].items(), key=lambda one: -one[1]["triples"])
+        console.print(_figures("by relation", "relation", dict(ordered)))
+    if "classification" in found:
+        console.print(_figures("true or false", "", {"test": found["classification"]}))
+
+
+def _figures(title: str, what: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    """Returns a table of figures by name; a figure that a row lacks is empty."""
+    columns = list(
+        dict.fromkeys(name for row in rows.values() for name in row if name != "mean_rank" or what == "side")
+    )
+    table = _table(title, [what], columns)
+    table.columns[0].no_wrap = True
+    for name, row in rows.items():
+        table.add_row(name, *(_figure(row[column]) if column in row else "" for column in columns))
+    return table
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) <= 1 else f"{value:,.1f}"
 
 
 def show_entity(found: Description, *, relations: int) -> None:

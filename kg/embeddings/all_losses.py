@@ -23,26 +23,28 @@ def cross_entropy(
     scores: Float[Tensor, "question entity"],
     rows: Int64[Tensor, "answer"],
     answers: Int64[Tensor, "answer"],
+    times: Float[Tensor, "question"],
     smoothing: float,
 ) -> Float[Tensor, ""]:
     """Returns the loss summed over questions.
 
     Args:
         rows, answers: the true answers: which question's, which entity. Each question has one at least.
+        times: how often each question counts.
     """
-    shares = 1 / torch.bincount(rows, minlength=len(scores))[rows].to(scores.dtype)
-    normalizers = scores.logsumexp(1)
-    loss = normalizers.sum() - (shares * scores[rows, answers]).sum() * (1 - smoothing)
-    return loss - scores.mean(1).sum() * smoothing if smoothing else loss
+    shares = (times / torch.bincount(rows, minlength=len(scores)).to(scores.dtype))[rows]
+    loss = times @ scores.logsumexp(1) - (shares * scores[rows, answers]).sum() * (1 - smoothing)
+    return loss - times @ scores.mean(1) * smoothing if smoothing else loss
 
 
 def binary_cross_entropy(
     scores: Float[Tensor, "question entity"],
     rows: Int64[Tensor, "answer"],
     answers: Int64[Tensor, "answer"],
+    times: Float[Tensor, "question"],
     smoothing: float,
 ) -> Float[Tensor, ""]:
-    """Returns the loss summed over questions; arguments as `cross_entropy`."""
+    """Returns the loss summed over questions; arguments as `cross_entropy`, but each question counts once."""
     entities = scores.shape[1]
     total = functional.softplus(scores).sum() - (1 - smoothing) * scores[rows, answers].sum()
     return (total - smoothing / entities * scores.sum() if smoothing else total) / entities

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Int64
 
 from kelm.errors import InputError, UnknownName
 from kg.embeddings.answers import SIDES, Side
+from kg.embeddings.breakdown import cardinalities, intervals, metrics_by_cardinality, metrics_by_relation
+from kg.embeddings.classification import classify
 from kg.embeddings.embedding import FILE, KnowledgeGraphEmbedding, check_same_graph, read_tensors, recipe_of
 from kg.embeddings.entity_map import Projection, check_projection
 from kg.embeddings.pictures import draw
@@ -30,7 +32,20 @@ from kg.embeddings.train import train
 if TYPE_CHECKING:
     from kg.graph import KnowledgeGraph
 
-__all__ = ["PICTURES", "STATE", "TABLE", "embed", "evaluate", "named_triples", "open_embedding", "save"]
+__all__ = [
+    "PICTURES",
+    "STATE",
+    "TABLE",
+    "By",
+    "classified",
+    "embed",
+    "evaluate",
+    "named_triples",
+    "open_embedding",
+    "save",
+]
+
+By = Literal["relation", "cardinality"]
 
 TABLE = "table"
 STATE = "training.safetensors"
@@ -107,6 +122,7 @@ def evaluate(
     filtered: bool = True,
     ties: Ties = "realistic",
     at: Sequence[int] = (1, 3, 10),
+    by: Sequence[By] = (),
 ) -> dict[str, Any]:
     """Ranks the triples of `test` and returns the figures of both sides and of each.
 
@@ -114,9 +130,12 @@ def evaluate(
         graph: what was embedded; its triples are part of the filter.
         test: held-out triples, matched by name; those with a name that `graph` lacks are left out and counted.
         known: further graphs of known triples for the filter, such as the validation split.
+        by: tell the figures by relation ("relation"), by its cardinality in `graph` ("cardinality"), or by both.
 
     Returns:
-        `{"both": {...}, "head": {...}, "tail": {...}, "triples": n, "left_out": n}`, see `metrics`.
+        `{"both": {...}, "head": {...}, "tail": {...}, "triples": n, "left_out": n, "intervals": {...}}`, see `metrics`
+        and `kg.embeddings.breakdown.intervals` (of both sides, 1,000 draws, seed 0); with `by` also
+        `"relation": {name: {...}}` and `"cardinality": {"1-N": {"all": {...}, "head": {...}, "tail": {...}}, ...}`.
 
     Raises:
         InputError: the embedding was trained on another graph, or no test triple has known names.
@@ -128,14 +147,42 @@ def evaluate(
             f"none of the {len(test)} test triples has names of the embedded graph",
             remedy="Check that both were read with the same identifiers.",
         )
-    more = [graph.triples().astype(np.int64), *(named_triples(other, graph) for other in known)]
+    learned = graph.triples().astype(np.int64)
+    more = [learned, *(named_triples(other, graph) for other in known)]
     found = ranks(embedding, judged, filter=np.concatenate(more) if filtered else None, ties=ties)
     sides: list[Side | None] = [None, *SIDES]
-    return {
+    figures: dict[str, Any] = {
         **{side or "both": metrics(found, side=side, at=at) for side in sides},
         "triples": len(judged),
         "left_out": len(test) - len(judged),
+        "intervals": intervals(found, np.random.default_rng(0), at=at),
     }
+    if "relation" in by:
+        names = list(graph.relation_names)
+        figures["relation"] = {names[id]: one for id, one in metrics_by_relation(found, judged, at=at).items()}
+    if "cardinality" in by:
+        classes = cardinalities(learned, graph.relation_count)
+        figures["cardinality"] = metrics_by_cardinality(found, judged, classes, at=at)
+    return figures
+
+
+def classified(
+    embedding: KnowledgeGraphEmbedding | PykeenEmbedding,
+    graph: KnowledgeGraph,
+    valid: tuple[KnowledgeGraph, KnowledgeGraph],
+    test: tuple[KnowledgeGraph, KnowledgeGraph],
+) -> dict[str, float]:
+    """Tells true triples from false ones; returns the figures of `kg.embeddings.classification.classify`.
+
+    Args:
+        valid: true and false triples that tune the thresholds, matched by name.
+        test: those that are judged.
+
+    Raises:
+        InputError: the embedding was trained on another graph, or there is nothing to judge.
+    """
+    check_same_graph(graph, len(embedding.entities), graph.relation_count, embedding.graph)
+    return classify(embedding, *(named_triples(part, graph) for part in (*valid, *test)))
 
 
 def named_triples(

@@ -108,6 +108,9 @@ class QueryTraining(TrainingRun):
     def _batches(self) -> Iterator[list[tuple[Side, Int64[np.ndarray, "row 3"]]]]:
         """Yields the steps of an epoch: what is asked at each side. A triple is asked at both ends in one step."""
         if self.recipe.training != "kvsall":
+            if self.recipe.together > 1:
+                yield from self._gathered()
+                return
             for chunk in torch.randperm(len(self.triples), generator=self.random).split(self.recipe.batch_size):
                 numbers = chunk.numpy()
                 if self.recipe.reciprocal:
@@ -121,6 +124,24 @@ class QueryTraining(TrainingRun):
             for chunk in torch.randperm(len(rows), generator=self.random).split(self.recipe.batch_size):
                 yield [(side, rows[chunk.numpy()])]
 
+    def _gathered(self) -> Iterator[list[tuple[Side, Int64[np.ndarray, "row 3"]]]]:
+        """Yields steps into which the triples of a question come in heaps of up to `together`."""
+        sides: list[Side] = [side for side, _ in self.asked]
+        heaped = []
+        for side, asked in self.asked:
+            order = torch.randperm(len(asked), generator=self.random).numpy()
+            keys = question_keys(asked[order], side, self.relation_count)
+            order, keys = order[by_key := np.argsort(keys, kind="stable")], keys[by_key]
+            begins = np.flatnonzero(np.diff(keys, prepend=-1))
+            within = np.arange(len(keys)) - np.repeat(begins, np.diff(begins, append=len(keys)))
+            heap = np.cumsum(within % self.recipe.together == 0) - 1
+            place = torch.randperm(int(heap[-1]) + 1, generator=self.random).numpy()
+            heaped.append(asked[order[np.argsort(place[heap], kind="stable")]])
+        size = self.recipe.batch_size * (2 if self.recipe.reciprocal else 1)
+        cuts = range(size, len(heaped[0]), size)
+        for parts in zip(*(np.split(asked, cuts) for asked in heaped), strict=True):
+            yield list(zip(sides, parts, strict=True))
+
     def _step(self, batch: list[tuple[Side, Int64[np.ndarray, "row 3"]]]) -> float:
         """Moves all values; returns the loss summed over questions."""
         self.optimizer.zero_grad()
@@ -131,21 +152,24 @@ class QueryTraining(TrainingRun):
             rows = self.processes.share(asked)
             if not len(rows):
                 continue
-            ends = (rows[:, 0], rows[:, 2]) if side == "tail" else (rows[:, 2], rows[:, 0])
-            given, answers = (torch.from_numpy(np.ascontiguousarray(ids)) for ids in ends)
+            places, times = torch.arange(len(rows)), torch.ones(len(rows))
+            answers = torch.from_numpy(rows[:, 2 if side == "tail" else 0].copy())
+            keys = question_keys(rows, side, self.relation_count)
+            if self.recipe.training == "kvsall":
+                places, answers = (torch.from_numpy(ids) for ids in self.answers[side].pairs(keys))
+            elif self.recipe.together > 1:
+                _, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+                rows, places, times = rows[first], torch.from_numpy(inverse), torch.from_numpy(counts).float()
+            given = torch.from_numpy(rows[:, 0 if side == "tail" else 2].copy())
             distinct, links = (torch.from_numpy(found) for found in np.unique(rows[:, 1], return_inverse=True))
             entities, relations = self._entities(given), self.values["relations"][distinct]
             queries = self.interaction.queries(entities, relations, links, side, shared_of(self.values), self.noise)
-            penalty = self._penalty(entities, relations, links, answers) + self._duality(queries, answers)
+            penalty = self._penalty(entities, relations, links, answers, times) + self._duality(queries, answers, times)
             if drawn is not None:
                 total += self._sampled(queries, drawn, rows, answers, side, penalty, count)
                 continue
             scores = self._scores(queries, torch.arange(len(self.values["entities"])))
-            places = torch.arange(len(rows))
-            if self.recipe.training == "kvsall":
-                found = self.answers[side].pairs(question_keys(rows, side, self.relation_count))
-                places, answers = (torch.from_numpy(ids) for ids in found)
-            loss = _ALL_LOSSES[self.recipe.loss](scores, places, answers, self.recipe.label_smoothing)
+            loss = _ALL_LOSSES[self.recipe.loss](scores, places, answers, times, self.recipe.label_smoothing)
             ((loss + penalty) / count).backward()
             total += float(loss.detach())
         self._join()
@@ -221,29 +245,35 @@ class QueryTraining(TrainingRun):
         entities: Float[Tensor, "row width"],
         relations: Float[Tensor, "relation number"],
         links: Int64[Tensor, "row"],
-        answers: Int64[Tensor, "row"],
+        answers: Int64[Tensor, "answer"],
+        times: Float[Tensor, "row"],
     ) -> Float[Tensor, ""]:
-        """Returns n3 Σ|x|³ + regularization Σ|x|² over the vectors of each question, before dropout."""
+        """Returns n3 Σ|x|³ + regularization Σ|x|² over the vectors of each triple, before dropout.
+
+        Args:
+            times: how often each question counts.
+        """
         cubes, squares = self.recipe.n3, self.recipe.regularization
         total = entities.sum() * 0.0
         if not (cubes or squares):
             return total
-        once = torch.ones(len(entities))
         factors = [
-            (self.interaction.moduli(entities), once),
-            (self.interaction.relation_moduli(relations), torch.bincount(links, minlength=len(relations)).float()),
+            (self.interaction.moduli(entities), times),
+            (self.interaction.relation_moduli(relations), torch.bincount(links, times, minlength=len(relations))),
         ]
         if self.recipe.training != "kvsall":
-            factors.append((self.interaction.moduli(self._entities(answers)), once))
-        for part, times in factors:
-            total = total + times @ (cubes * part.pow(3).sum(1) + squares * part.square().sum(1))
+            factors.append((self.interaction.moduli(self._entities(answers)), torch.ones(len(answers))))
+        for part, weights in factors:
+            total = total + weights @ (cubes * part.pow(3).sum(1) + squares * part.square().sum(1))
         return total
 
-    def _duality(self, queries: Float[Tensor, "row width"], answers: Int64[Tensor, "row"]) -> Float[Tensor, ""]:
-        """Returns duality (|query|² + |answer|²) over the questions."""
+    def _duality(
+        self, queries: Float[Tensor, "row width"], answers: Int64[Tensor, "answer"], times: Float[Tensor, "row"]
+    ) -> Float[Tensor, ""]:
+        """Returns duality (|query|² + |answer|²) over the triples."""
         if not self.recipe.duality:
             return queries.new_zeros(())
-        total = queries.square().sum()
+        total = times @ queries.square().sum(1)
         if self.recipe.training != "kvsall":
             total = total + self._entities(answers).square().sum()
         return self.recipe.duality * total

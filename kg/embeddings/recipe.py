@@ -36,7 +36,17 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
 _SHARES = ("label_smoothing", "entity_dropout", "relation_dropout", "query_dropout", "feature_dropout")
 
 _BOUNDS: Mapping[Bound, tuple[str, ...]] = {
-    COUNT: ("width", "epochs", "batch_size", "negatives", "check_every", "decay_patience", "filters", "kernel"),
+    COUNT: (
+        "width",
+        "epochs",
+        "batch_size",
+        "negatives",
+        "check_every",
+        "decay_patience",
+        "filters",
+        "kernel",
+        "together",
+    ),
     POSITIVE: ("rate", "margin", "sharpness", "start_scale"),
     FACTOR: ("decay_factor",),
     NOT_NEGATIVE: ("regularization", "n3", "duality", "patience", "relation_width", "image_height"),
@@ -45,7 +55,7 @@ _BOUNDS: Mapping[Bound, tuple[str, ...]] = {
     PART: ("typed_negatives",),
 }
 # what TransE's loop with closed gradients lacks
-_BY_AUTOGRAD = ("n3", "duality", *_SHARES, "start", "start_scale", "decay")
+_BY_AUTOGRAD = ("n3", "duality", "together", *_SHARES, "start", "start_scale", "decay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class EmbeddingRecipe:
         rate: learning rate at the start; see `decay`.
         training: "sampled" compares the true answer with some others, "1vsall" with all entities, "kvsall" all true
             answers to a question with all entities at once (Dettmers et al., 2018, section 4.1).
+        together: up to so many triples of a question are put in one step, where it is asked and compared with all
+            entities only once ("1vsall" with cross-entropy). The loss stays, the steps are less random.
         negatives: corrupted answers, drawn once a step and shared by its triples ("sampled").
         typed_negatives: share of them that is drawn from entities seen at that side of the step's relations, each
             for the questions whose relation it was seen with (`kg.embeddings.negatives`; Krompass et al., 2015).
@@ -153,6 +165,7 @@ class EmbeddingRecipe:
     filters: int = 32
     kernel: int = 3
     typed_negatives: float = 0.0
+    together: int = 1
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -204,6 +217,10 @@ class EmbeddingRecipe:
             return
         if self.training != "sampled":
             self._check_absent(("typed_negatives",), f'"{self.training}" draws no negatives', "Leave it out.")
+        if (self.training, self.loss) != ("1vsall", "cross_entropy"):
+            self._check_absent(
+                ("together",), f'"{self.training}" with "{self.loss}" gathers no triples', "Leave it out."
+            )
         if self.sampler != "both":
             raise RecipeError(
                 f'"{self.sampler}" is for TransE with sampled negatives',

@@ -1,12 +1,14 @@
 """Benchmark graphs that come in parts: train to learn from, valid to stop by, test to be judged by.
 
 FOLDER/{train,valid,test}.txt     head, relation, tail between tabs; may be compressed, or .tsv
+FOLDER/{valid,test}_negatives.txt false triples to classify, where there are any
 FOLDER/codex-{s,m,l}/...          CoDEx, where only one size is there
 pykeen:NAME                       a data set of PyKEEN's
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from kg.io.source import beside
 
 __all__ = ["Splits", "files", "holds", "read"]
 
-_PARTS, _ENDINGS = ("train", "valid", "test"), ("txt", "tsv")
+_PARTS, _NEGATIVES, _ENDINGS = ("train", "valid", "test"), ("valid_negatives", "test_negatives"), ("txt", "tsv")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +29,14 @@ class Splits:
     Attributes:
         train: what to learn from.
         valid, test: None where there is no such file.
+        valid_negatives, test_negatives: false triples; None where there is no such file.
     """
 
     train: KnowledgeGraph
-    valid: KnowledgeGraph | None
-    test: KnowledgeGraph | None
+    valid: KnowledgeGraph | None = None
+    test: KnowledgeGraph | None = None
+    valid_negatives: KnowledgeGraph | None = None
+    test_negatives: KnowledgeGraph | None = None
 
 
 def holds(source: str | Path) -> bool:
@@ -63,17 +68,26 @@ def read(source: str | Path) -> Splits | None:
     if sizes:
         inner = folder / f"codex-{sizes[0]}"
         folder = inner if inner.is_dir() else folder / "triples" / inner.name
-    parts: dict[str, KnowledgeGraph] = {}
-    for name, path in files(folder).items():
-        builder = GraphBuilder()
-        tsv.feed(builder, path)
-        parts[name] = builder.build()
-    if "train" not in parts or len(parts) == 1:
+    there = files(folder)
+    if "train" not in there or len(there) == 1:
         return None
-    return Splits(parts["train"], parts.get("valid"), parts.get("test"))
+    return Splits(**_graphs(there | _named(folder, _NEGATIVES)))
 
 
 def files(folder: str | Path) -> dict[str, Path]:
     """Returns those of the files train, valid and test that a folder has, compressed or not, by their names."""
-    named = ((name, beside(folder, f"{name}.{ending}")) for name in _PARTS for ending in reversed(_ENDINGS))
-    return {name: path for name, path in named if path is not None}
+    return _named(folder, _PARTS)
+
+
+def _named(folder: str | Path, names: Sequence[str]) -> dict[str, Path]:
+    found = ((name, beside(folder, f"{name}.{ending}")) for name in names for ending in reversed(_ENDINGS))
+    return {name: path for name, path in found if path is not None}
+
+
+def _graphs(paths: Mapping[str, Path]) -> dict[str, KnowledgeGraph]:
+    graphs = {}
+    for name, path in paths.items():
+        builder = GraphBuilder()
+        tsv.feed(builder, path)
+        graphs[name] = builder.build()
+    return graphs

@@ -10,15 +10,16 @@ Kulkarni et al. (2009): what is not worth its risk is left out.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kg.linking.base import NIL, Candidate, Mention
+from kelm.errors import InputError
+from kg.linking.base import NIL, Candidate, EntityLinker, Mention
 from kg.linking.linking_sets import LinkingText
 from kg.linking.scores import judged
 
-__all__ = ["silenced", "tuned_threshold"]
+__all__ = ["Cautious", "silenced", "tuned_threshold"]
 
 
 def silenced(mentions: Sequence[Mention], threshold: float) -> list[Mention]:
@@ -33,6 +34,37 @@ def silenced(mentions: Sequence[Mention], threshold: float) -> list[Mention]:
         else mention
         for mention in mentions
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class Cautious:
+    """A linker that says "no entity" where its best candidate is not above a threshold; see `silenced`.
+
+    Raises:
+        InputError: the threshold is no probability below 1.
+
+    >>> from kg.linking.alias import AliasLinker
+    >>> names = AliasLinker([("Smith", "Q5"), ("Smith", "Q7"), ("Paris", "Q90")])
+    >>> [mention.entity for mention in Cautious(names, 0.5).link("Smith in Paris")]
+    [None, 'Q90']
+    """
+
+    linker: EntityLinker
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise InputError(
+                f"expected 0 or more and less than 1, found {self.threshold}", field="threshold", remedy="0 keeps all."
+            )
+
+    def link(self, text: str, language: str | None = None) -> list[Mention]:
+        """Returns the mentions of one text."""
+        return self.link_all([text], language)[0]
+
+    def link_all(self, texts: Sequence[str], language: str | None = None) -> list[list[Mention]]:
+        """Returns the mentions of each text."""
+        return [silenced(mentions, self.threshold) for mentions in self.linker.link_all(texts, language)]
 
 
 def tuned_threshold(

@@ -1,8 +1,7 @@
-"""`kelm graph`: build, info, embed, evaluate, link, and what they say of a user's mistake."""
+"""`kelm graph`: build, info, embed, evaluate, and what they say of a user's mistake."""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -10,32 +9,9 @@ import pytest
 
 from kelm.cli import run
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.linking.linked_text import read_linked
+from tests.kg.conftest import TRIPLES
 from tests.kg.facts import facts as said
 from tests.kg.test_graph import berlin
-
-TRIPLES = [(f"city{number}", "in", f"land{number % 5}") for number in range(30)]
-TRIPLES += [(f"land{number}", "borders", f"land{(number + 1) % 5}") for number in range(5)]
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "triples.tsv"
-    path.write_text("".join("\t".join(triple) + "\n" for triple in TRIPLES))
-    return path
-
-
-@pytest.fixture
-def names(tmp_path: Path) -> Path:
-    path = tmp_path / "names.tsv"
-    path.write_text("city1\ten\tOxford\ncity1\tde\tOxenfurt\ncity1\ten\tCity of Oxford\nin\ten\tlies in\n")
-    return path
-
-
-@pytest.fixture
-def folder(table: Path, names: Path, tmp_path: Path) -> Path:
-    assert run(["graph", "build", str(table), "--labels", str(names), "--out", str(tmp_path / "graph"), "--quiet"]) == 0
-    return tmp_path / "graph"
 
 
 def test_build_writes_a_graph_and_tells_what_was_read(
@@ -219,135 +195,6 @@ def test_vectors_are_learned_and_judged(folder: Path, tmp_path: Path, capsys: py
     assert "1 triples, 1 left out" in capsys.readouterr().out
 
 
-def test_text_is_linked_as_json_lines(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
-    (tmp_path / "text.txt").write_text("The City of Oxford.\nNothing here.\nOxenfurt\n")
-    assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), "--language", "en"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["mentions"] for line in lines] == [[[4, 18, "city1"]], [], []]
-    assert [line["scores"] for line in lines] == [[1.0], [], []]
-    assert [line["candidates"] for line in lines] == [[[["city1", 1.0]]], [], []]
-    (tmp_path / "linked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    [first, *_] = read_linked(tmp_path / "linked.jsonl")
-    assert [(mention.text, mention.entity) for mention in first.mentions] == [("City of Oxford", "city1")]
-
-
-def test_mentions_are_printed_without_candidates_and_with_overlapping_names_when_asked_for(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    (tmp_path / "text.txt").write_text("The City of Oxford.\n")
-    options = ["--overlapping", "--candidates", "0"]
-    assert run(["graph", "link", str(folder), str(tmp_path / "text.txt"), *options]) == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "text": "The City of Oxford.",
-        "mentions": [[4, 18, "city1"], [12, 18, "city1"]],
-        "scores": [1.0, 1.0],
-    }
-
-
-def test_two_processes_print_and_show_what_one_does(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "text.txt").write_text("The City of Oxford.\nOxenfurt\n" * 5)
-    shown = []
-    for processes in ("1", "2"):
-        capsys.readouterr()
-        arguments = ["graph", "link", str(folder), str(tmp_path / "text.txt"), "--processes", processes]
-        assert run(arguments) == 0
-        assert run([*arguments, "--html", str(tmp_path / "page.html")]) == 0
-        shown.append(capsys.readouterr().out + (tmp_path / "page.html").read_text())
-    assert shown[0] == shown[1]
-
-
-def test_linked_text_is_shown_as_a_page_with_labels(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    (tmp_path / "text.txt").write_text("The City of Oxford.\nIn Oxenfurt.\n")
-    arguments = ["graph", "link", str(folder), str(tmp_path / "text.txt"), "--html", str(tmp_path / "page.html")]
-    assert run(arguments) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'page.html'}: 2 texts, 2 mentions\n"
-    page = (tmp_path / "page.html").read_text()
-    assert 'The <mark tabindex="0">City of Oxford<span class="entity"><bdi>Oxford <code>city1</code>' in page
-    assert run([*arguments, "--language", "de"]) == 0
-    assert "Oxenfurt <code>city1</code>" in (tmp_path / "page.html").read_text()
-
-
-@pytest.mark.parametrize(("most", "expected"), [(1, [["land0", 9 / 11]]), (5, [["land0", 9 / 11], ["city1", 2 / 11]])])
-def test_candidates_of_each_mention_are_printed_when_asked_for(
-    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], most: int, expected: list[tuple[str, float]]
-) -> None:
-    names, text = tmp_path / "names.tsv", tmp_path / "text.txt"
-    names.write_text("city1\ten\tOxford\tlabel\nland0\ten\tOxford\tlabel\n")
-    text.write_text("Oxford, old Oxford\nNothing here.\n")
-    out = str(tmp_path / "graph")
-    assert run(["graph", "build", str(table), "--labels", str(names), "--out", out, "--quiet"]) == 0
-    capsys.readouterr()
-    assert run(["graph", "link", out, str(text), "--candidates", str(most)]) == 0
-    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first["mentions"] == [[0, 6, "land0"], [12, 18, "land0"]]
-    for found in first["candidates"]:
-        assert [entity for entity, _ in found] == [entity for entity, _ in expected]
-        assert [share for _, share in found] == pytest.approx([share for _, share in expected])
-    assert len(first["candidates"]) == 2
-    assert second == {"text": "Nothing here.", "mentions": [], "scores": [], "candidates": []}
-
-
-def test_several_graphs_and_linked_text_tell_what_names_mean(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    more, names, out = tmp_path / "more.tsv", tmp_path / "names.tsv", str(tmp_path / "more")
-    more.write_text("town1\tin\tland9\n")
-    names.write_text("town1\ten\tOxford\tlabel\n")
-    assert run(["graph", "build", str(more), "--labels", str(names), "--out", out, "--quiet"]) == 0
-    text, linked = tmp_path / "text.txt", tmp_path / "linked.jsonl"
-    text.write_text("Oxford, Oxonia\n")
-    linked.write_text('{"text": "Oxford, Oxonia", "mentions": [[0, 6, "town1"], [8, 14, "land9"]]}\n' * 9)
-    capsys.readouterr()
-
-    def mentions(*options: str) -> list[list[object]]:
-        assert run(["graph", "link", str(folder), str(text), "--language", "en", *options]) == 0
-        found: list[list[object]] = json.loads(capsys.readouterr().out)["mentions"]
-        return found
-
-    assert mentions() == mentions("--also", out) == [[0, 6, "city1"]]
-    assert mentions("--counts", str(linked)) == [[0, 6, None]]  # nine times an entity that the graph does not have
-    assert mentions("--also", out, "--counts", str(linked)) == [[0, 6, "town1"], [8, 14, "land9"]]
-
-
-def _type(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape"))
-
-
-def test_text_is_linked_from_standard_input_as_from_a_file(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = b"\xef\xbb\xbfOxford\r\n\nOld Oxenfurt\rOxford\r\r\nOxford"
-    (tmp_path / "text.txt").write_bytes(data)
-    capsys.readouterr()
-    assert run(["graph", "link", str(folder), str(tmp_path / "text.txt")]) == 0
-    expected = capsys.readouterr().out
-    assert expected.count(', "city1"]') == 4
-    _type(monkeypatch, data)
-    assert run(["graph", "link", str(folder)]) == 0
-    assert capsys.readouterr().out == expected
-    _type(monkeypatch, data)
-    assert run(["graph", "link", str(folder), "-"]) == 0
-    assert capsys.readouterr().out == expected
-
-
-def test_standard_input_that_is_no_utf8_is_refused_as_a_file_is(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    _type(monkeypatch, b"Oxford\n\xff\n")
-    assert run(["graph", "link", str(folder)]) == 2
-    shown = capsys.readouterr()
-    assert "standard input, line 2: expected UTF-8, found byte 0xff at position 1" in " ".join(shown.err.split())
-    assert len(shown.out.splitlines()) == 1
-
-
 @pytest.mark.parametrize("name", ["g.nt", "g.ttl.gz", "g.nq", "g.trig.bz2", "g.rdf", "g.jsonld"])
 def test_an_exported_graph_is_read_back_as_it_was(
     name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -403,16 +250,6 @@ def test_an_export_to_an_unknown_format_is_told_with_the_closest(
     assert 'no format is called ".tll". Did you mean "ttl"' in capsys.readouterr().err.replace("\n", " ")
 
 
-@pytest.mark.parametrize(("options", "told"), [([], "no names. Names"), (["--language", "xx"], "no names in , xx")])
-def test_a_graph_without_names_links_nothing_and_says_so(
-    options: list[str], told: str, table: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["graph", "link", str(table), str(table), *options]) == 2
-    shown = " ".join(capsys.readouterr().err.split())
-    assert told in shown
-    assert "--labels names.tsv" in shown
-
-
 def test_embedding_shows_its_progress_from_before_the_first_epoch_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -428,3 +265,40 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert run(["graph", command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"Example: kelm graph {command}" in " ".join(shown.split())
+
+
+def test_evaluation_tells_intervals_relations_cardinalities_and_true_from_false(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, out = tmp_path / "parts", str(tmp_path / "vectors")
+    parts.mkdir()
+    for name, rows in (("train", TRIPLES[4:]), ("valid", TRIPLES[:2]), ("test", TRIPLES[2:4])):
+        (parts / f"{name}.txt").write_text("".join("\t".join(row) + "\n" for row in rows))
+    with (parts / "train.txt").open("a") as file:
+        file.writelines(f"city{number}\tin\tcountry\n" for number in range(4))  # so that their names are known
+    (parts / "valid_negatives.txt").write_text("land0\tin\tcity0\n")
+    (parts / "test_negatives.txt").write_text("city2\tborders\tcity3\nland1\tin\tcity9\n")
+    assert run(["graph", "embed", str(parts), "--out", out, "--quiet", "--set", "epochs=2", "--set", "width=8"]) == 0
+    capsys.readouterr()
+    arguments = ["graph", "evaluate", out, str(parts), "--by", "relation", "--by", "cardinality"]
+    assert run([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    low, high = found["intervals"]["mrr"]
+    assert 0 < low <= found["both"]["mrr"] <= high <= 1
+    assert found["relation"] == {"in": {"triples": 2, **found["both"]}}
+    assert found["cardinality"]["N-1"]["all"] == {"triples": 2, **found["both"]}
+    assert found["cardinality"]["N-1"]["head"] == found["head"]
+    assert set(found["classification"]) == {"accuracy", "precision", "recall", "f1"}
+    assert run(arguments) == 0
+    shown = capsys.readouterr().out
+    assert all(title in shown for title in ("95 % from", "by relation", "N-1, head", "true or false"))
+
+    negatives = ["--negatives", str(parts / "valid_negatives.txt"), str(parts / "test_negatives.txt")]
+    more = ["--test", str(parts / "test.txt"), *negatives]
+    train = str(parts / "train.txt")
+    assert run(["graph", "evaluate", out, train, *more, "--valid", str(parts / "valid.txt"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classification"] == found["classification"]
+    assert run(["graph", "evaluate", out, train, *more]) == 2
+    assert "--valid: thresholds need true triples" in capsys.readouterr().err
+    assert run(["graph", "evaluate", out, str(parts), "--by", "relations"]) == 2
+    assert 'Did you mean "relation"?' in capsys.readouterr().err

@@ -92,6 +92,7 @@ def test_heads_are_asked_for_directly_without_inverse_relations(model: str) -> N
         {"start": "normal", "start_scale": 0.01},
         {"start": "uniform", "start_scale": 0.3},
         {"decay": "linear"},
+        {"together": 4},
         {"optimizer": "adam", "rate": 0.02},
         {"training": "sampled", "loss": "softplus", "filtered": False, "negatives": 12},
     ],
@@ -109,11 +110,15 @@ def test_losses_over_all_entities_equal_torchs(smoothing: float) -> None:
     true[rows, answers] = 1
     shares = true / true.sum(1, keepdim=True)
     expected = functional.cross_entropy(scores, (1 - smoothing) * shares + smoothing / 7, reduction="sum")
-    torch.testing.assert_close(cross_entropy(scores, rows, answers, smoothing), expected)
+    torch.testing.assert_close(cross_entropy(scores, rows, answers, torch.ones(3).double(), smoothing), expected)
+    twice = torch.cat((scores, scores[:1])), torch.tensor([*rows, 3, 3]), torch.tensor([*answers, 1, 3])
+    counted = cross_entropy(scores, rows, answers, torch.tensor([2.0, 1, 1]).double(), smoothing)
+    torch.testing.assert_close(counted, cross_entropy(*twice, torch.ones(4).double(), smoothing))
     expected = functional.binary_cross_entropy_with_logits(
         scores, (1 - smoothing) * true + smoothing / 7, reduction="none"
     )
-    torch.testing.assert_close(binary_cross_entropy(scores, rows, answers, smoothing), expected.mean(1).sum())
+    found = binary_cross_entropy(scores, rows, answers, torch.ones(3).double(), smoothing)
+    torch.testing.assert_close(found, expected.mean(1).sum())
 
 
 @pytest.mark.parametrize("loss", ["softmax", "margin"])
@@ -178,7 +183,7 @@ def test_penalties_are_those_of_the_vectors_of_each_triple() -> None:
         for part in (entities, relations[links], run.values["entities"].detach()[answers])
     ]
     expected = sum(0.3 * (part**3).sum() + 0.2 * (part**2).sum() for part in moduli)
-    found = run._penalty(entities, relations, links, answers)
+    found = run._penalty(entities, relations, links, answers, torch.ones(5))
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -213,6 +218,40 @@ def test_a_question_of_all_true_answers_comes_once_an_epoch() -> None:
     asked = np.concatenate([rows[:, :2] for batch in run._batches() for _, rows in batch])
     wanted = np.concatenate((grid()[:, :2], grid()[:, [2, 1]] + [0, 2]))
     assert sorted(map(tuple, asked.tolist())) == sorted({tuple(row) for row in wanted.tolist()})
+
+
+@pytest.mark.parametrize("reciprocal", [True, False])
+@pytest.mark.parametrize("model", ["complex", "rescal", "tucker"])
+def test_questions_asked_once_have_the_gradient_of_each_triple_against_all(model: str, reciprocal: bool) -> None:
+    more = {"n3": 0.1, "regularization": 0.2, "duality": 0.3, "label_smoothing": 0.1, "batch_norm": False}
+    graph = np.concatenate([grid(), [[0, 0, 7], [0, 0, 13], [3, 1, 1]]])  # some questions have several answers
+    found = []
+    for together in (1, 2, 99):
+        recipe = replace(PLAIN, model=model, together=together, batch_size=99, reciprocal=reciprocal, **more)
+        run = QueryTraining(graph, 24, 2, recipe)
+        [batch] = run._batches()
+        assert sum(len(rows) for _, rows in batch) == 2 * len(graph)
+        found.append((run._step(batch), {name: value.grad for name, value in run.values.items()}))
+    (loss, slopes), *others = found
+    for other, gained in others:
+        assert other == pytest.approx(loss, rel=1e-5)
+        for name, slope in slopes.items():
+            torch.testing.assert_close(gained[name], slope, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("reciprocal", [True, False])
+def test_triples_of_a_question_come_together_and_each_comes_once_an_epoch(reciprocal: bool) -> None:
+    graph = np.array([(head, 0, 4 + tail) for head in range(4) for tail in range(20)])
+    recipe = replace(PLAIN, together=5, batch_size=10, reciprocal=reciprocal)
+    run = QueryTraining(graph, 24, 1, recipe)
+    first, second = ([[*batch] for batch in run._batches()] for _ in range(2))
+    for steps in (first, second):
+        asked = sorted((side, *row) for batch in steps for side, rows in batch for row in rows.tolist())
+        assert asked == sorted((side, *row) for side, rows in run.asked for row in rows.tolist())
+        assert [sum(len(rows) for _, rows in batch) for batch in steps] == [20] * 8
+    if not reciprocal:  # two heads with five tails each
+        assert {len(np.unique(batch[0][1][:, 0])) for batch in first} <= {1, 2}
+    assert not all(np.array_equal(one[0][1], other[0][1]) for one, other in zip(first, second, strict=True))
 
 
 def test_the_same_seed_gives_the_same_vectors_and_another_seed_others() -> None:
