@@ -104,6 +104,7 @@ PIECES = st.sampled_from(
     [
         *("a", "b", "A", "B", "us", "US", " ", "  ", "\n", ".", "'", "’", "…", "北", "京", "서", "울", "ß", "ss", "İ"),
         *("é", "e\u0301", "\u0301", "\u00ad", "ก", "\u0e33", "℃", "°", "C", "c", "™", "½", "1", "2", "⁄", "ﬁ", "fi"),
+        *("i", "ı", "\u0307", "I"),
         *("f", "\0", "\u1100\u1161", "न", "\u094d", "ﾊ", "ﾞ", "\ud800", "\udc00\u0301", "\ufffd"),
     ]
 )
@@ -130,6 +131,17 @@ def test_finds_exactly_what_a_search_of_every_span_finds(matches, search, names,
         assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
         expected = search(names, text, options)
         assert [(m.start, m.end, {c.entity for c in m.candidates}) for m in mentions] == expected
+
+
+@pytest.mark.parametrize("marks", ["keep", "drop"])
+def test_turkic_names_are_found_in_capitals_of_either_i(marks: str) -> None:
+    names = [("İzmir", "Q35997"), ("Diyarbakır", "Q83387"), ("Isparta", "Q272870"), ("Kırıkkale", "Q272856")]
+    linker = AliasLinker(names, AliasOptions(marks=marks))
+    text = "İZMİR, DİYARBAKIR, ISPARTA; i\u0307zmir ısparta KIRIKKALE"
+    found = [(one.text, one.entity) for one in AliasLinker(names, AliasOptions(marks=marks, case="fold")).link(text)]
+    assert [entity for _, entity in found] == ["Q35997", "Q83387", "Q272870", "Q35997", "Q272870", "Q272856"]
+    assert all(part in text for part, _ in found)
+    assert [one.entity for one in linker.link("In IZMIR and İzmir’de")] == ["Q35997", "Q35997"]
 
 
 def test_all_names_are_found_within_and_across_others() -> None:
