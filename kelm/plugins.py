@@ -3,7 +3,7 @@
     [project.entry-points."kelm.extensions"]
     ernie = "kg.fusion.ernie:Ernie"
 
-Kinds: extensions, objectives, tasks, corpora, evaluations, commands. Loading reads the installed packages'
+Kinds: extensions, objectives, tasks, corpora, enrichers, evaluations, commands. Loading reads the installed packages'
 metadata only; a shared recipe or checkpoint can name a plug-in but never a dotted path.
 """
 
@@ -17,7 +17,7 @@ from kelm.errors import UnknownPlugin, closest
 
 __all__ = ["KINDS", "all", "find", "name_of"]
 
-KINDS = ("extensions", "objectives", "tasks", "corpora", "evaluations", "commands")
+KINDS = ("extensions", "objectives", "tasks", "corpora", "enrichers", "evaluations", "commands")
 
 
 @cache

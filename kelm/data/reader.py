@@ -1,15 +1,16 @@
 """Texts become tokens: a corpus of `Text` read by a tokenizer is a corpus of `Encoded`.
 
-    Text --tokenize, in chunks--> Encoded --enrich--> Encoded        a long text: cut | split into windows | refused
+    Text --tokenize, in chunks--> Encoded --enrich, in chunks--> Encoded       a long text: cut | split | refused
 
-What the source says about a text (a label, the place of a mention) is turned into parts by `attach`.
+What the source says about a text (a label, the place of a mention) is turned into parts by `attach`. What else is to be
+known of it (mentions of a graph, branches) an enricher adds to any corpus of encoded texts (`Enriched`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -19,9 +20,8 @@ from kelm.errors import KelmError, TextTooLong
 from kelm.text.assembly import Template
 from kelm.text.tokenizer import Tokenizer
 
-__all__ = ["Attach", "Enrich", "Long", "Reader", "windows"]
+__all__ = ["Attach", "Enriched", "Enricher", "Long", "Reader", "windows"]
 
-Enrich = Callable[[Encoded], Encoded]
 Attach = Callable[[Encoded, Text], Encoded]
 Long = Literal["cut", "split", "refuse"]
 _WINDOWS = 40  # bits: a window's number is its text's, plus its place among the text's windows shifted by this
@@ -35,8 +35,7 @@ class Reader(Corpus[Encoded]):
 
     Args:
         length: tokens that a text may have, special ones included; at most what the model has positions for.
-        enrich: changes to each encoded text, in this order.
-        attach: makes parts of what the source says (`Text.fields`); comes before `enrich`.
+        attach: makes parts of what the source says (`Text.fields`).
         long: what happens to a longer text: it is cut, split into windows at word borders, or refused.
         chunk: texts that are tokenized together; the result does not depend on it.
 
@@ -49,7 +48,6 @@ class Reader(Corpus[Encoded]):
         corpus: Corpus[Text],
         tokenizer: Tokenizer,
         length: int,
-        enrich: Sequence[Enrich] = (),
         *,
         attach: Attach | None = None,
         long: Long = "cut",
@@ -58,7 +56,7 @@ class Reader(Corpus[Encoded]):
         if long not in get_args(Long):
             raise KelmError(f'Reader: long="{long}" is not one of {", ".join(get_args(Long))}.')
         self.corpus, self.tokenizer, self.length = corpus, tokenizer, length
-        self.enrich, self.attach, self.long, self.chunk = tuple(enrich), attach, long, chunk
+        self.attach, self.long, self.chunk = attach, long, chunk
 
     def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Encoded, Cursor]]:  # noqa: B008
         before, skip = (None, 0) if start is None else (start["text"], start["windows"])
@@ -68,16 +66,12 @@ class Reader(Corpus[Encoded]):
                 for place in range(skip, len(encoded)):
                     last = place + 1 == len(encoded)
                     cursor = {"text": after if last else before, "windows": 0 if last else place + 1}
-                    yield self._enriched(encoded[place], text, place), cursor
+                    yield self._attached(encoded[place], text, place), cursor
                 before, skip = after, 0
 
-    def _enriched(self, encoded: Encoded, text: Text, place: int) -> Encoded:
+    def _attached(self, encoded: Encoded, text: Text, place: int) -> Encoded:
         encoded = encoded.having(number=text.number + (place << _WINDOWS), origin=text.origin)
-        if self.attach is not None:
-            encoded = self.attach(encoded, text)
-        for change in self.enrich:
-            encoded = change(encoded)
-        return encoded
+        return encoded if self.attach is None else self.attach(encoded, text)
 
     def _read(self, texts: list[Text]) -> Iterator[list[Encoded]]:
         """Yields the windows of each text, one in most cases; none if it is blank."""
@@ -105,12 +99,50 @@ class Reader(Corpus[Encoded]):
         return windows(encoded, self.length, self.tokenizer.template)
 
     def fingerprint(self) -> str:
-        changes = [_named(change) for change in (self.attach, *self.enrich) if change is not None]
-        return digest(self.corpus.fingerprint(), self.tokenizer.fingerprint(), self.length, self.long, changes)
+        attach = [] if self.attach is None else [_named(self.attach)]
+        return digest(self.corpus.fingerprint(), self.tokenizer.fingerprint(), self.length, self.long, attach)
+
+
+@runtime_checkable
+class Enricher(Protocol):
+    """Adds to encoded texts. Registered by entry point in the group ``kelm.enrichers``.
+
+    Picklable, so that data workers can carry it. What becomes of a text does not depend on the others.
+    """
+
+    def __call__(self, texts: Sequence[Encoded]) -> list[Encoded]:
+        """Returns the texts, changed, in their order."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Returns a digest of what decides about the result."""
+        ...
+
+
+class Enriched(Corpus[Encoded]):
+    """What a corpus gives, enriched, some texts at a time.
+
+    Args:
+        chunk: texts that are enriched together; the result does not depend on it.
+    """
+
+    def __init__(self, corpus: Corpus[Encoded], enrichers: Sequence[Enricher], *, chunk: int = 256) -> None:
+        self.corpus, self.enrichers, self.chunk = corpus, tuple(enrichers), chunk
+
+    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Encoded, Cursor]]:  # noqa: B008
+        source = self.corpus.stream(shard, start)
+        while chunk := list(islice(source, self.chunk)):
+            texts = [text for text, _ in chunk]
+            for enricher in self.enrichers:
+                texts = enricher(texts)
+            yield from zip(texts, (cursor for _, cursor in chunk), strict=True)
+
+    def fingerprint(self) -> str:
+        return digest("Enriched", self.corpus.fingerprint(), [one.fingerprint() for one in self.enrichers])
 
 
 def _named(change: Any) -> str:
-    """Returns what tells an enricher from another: its own fingerprint if it has one, else its name."""
+    """Returns what tells a function from another: its own fingerprint if it has one, else its name."""
     if callable(getattr(change, "fingerprint", None)):
         return str(change.fingerprint())
     named = change if hasattr(change, "__qualname__") else type(change)

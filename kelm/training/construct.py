@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from kelm import plugins
 from kelm.data.corpus import Corpus
-from kelm.data.reader import Reader
+from kelm.data.reader import Enriched, Enricher, Reader
 from kelm.data.sources import Dataset, JsonLines, Table, TextFiles
 from kelm.errors import CheckpointError, InputError, KelmError, RecipeError, closest
 from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
@@ -24,7 +24,7 @@ from kelm.objectives.base import Objective
 from kelm.text.tokenizer import Tokenizer
 from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training.checkpoint import read_tensors
-from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Recipe
+from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Options, Recipe
 from kelm.training.recipe_file import convert
 
 __all__ = ["Parts", "corpus", "dataset", "encoder", "make", "objective", "tokenizer"]
@@ -199,10 +199,25 @@ def corpus(choice: CorpusChoice, parts: Parts, room: int | None, field: str) -> 
         raise RecipeError(f'no corpus is called "{choice.name}"', field=f"{field}.name", remedy=remedy)
     plugin: Any = CORPORA.get(choice.name) or plugins.find("corpora", choice.name)
     made: Corpus[Any] = make(plugin, choice.options, parts, f"{field}.options")
-    if "tokenizer" in inspect.signature(plugin).parameters:
-        return made
-    length = min(choice.length or parts.config.longest, room or parts.config.longest, parts.config.longest)
-    return Reader(made, parts.tokenizer, length, long=choice.long)
+    most = min(room or parts.config.longest, parts.config.longest)
+    if "tokenizer" not in inspect.signature(plugin).parameters:
+        made = Reader(made, parts.tokenizer, min(choice.length or most, most), long=choice.long)
+    enrichers = [
+        _enricher(name, options, parts, most, f"{field}.enrich.{name}") for name, options in choice.enrich.items()
+    ]
+    return Enriched(made, enrichers) if enrichers else made
+
+
+def _enricher(name: str, options: Options, parts: Parts, length: int, field: str) -> Enricher:
+    """Returns an enricher; one that makes texts longer is told how long they may be."""
+    known = _names("enrichers")
+    if name not in known:
+        raise RecipeError(f'no enricher is called "{name}"', field=field, remedy=closest(name, known))
+    plugin = plugins.find("enrichers", name)
+    if "length" in inspect.signature(plugin).parameters:
+        options = {"length": length, **options}
+    made: Enricher = make(plugin, options, parts, field)
+    return made
 
 
 def make(plugin: Any, options: Mapping[str, Any], parts: Parts, field: str) -> Any:

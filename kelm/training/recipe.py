@@ -6,6 +6,7 @@ name = "mlm on my text"
 [tokenizer]       path = "bert-base-uncased"
 [[objectives]]    name = "mlm", options = { rate = 0.15 }
 [objectives.corpus]   name = "text", options = { path = "train.txt" }
+[objectives.corpus.enrich.sentence_tree]   graph = "graph"
 [optim] [train] [batch] [evaluation] [checkpoint] [log]
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "ModelChoice",
     "ObjectiveChoice",
     "Optimization",
+    "Options",
     "Recipe",
     "TokenizerChoice",
     "Training",
@@ -66,12 +68,14 @@ class CorpusChoice:
         options: its own; see `kelm.data.sources`.
         length: tokens that a text may have. None: as many as the model reads, or a row of `batch.room`.
         long: what happens to a longer text.
+        enrich: options of each enricher by its plug-in name, in the order in which they add to a text.
     """
 
     name: str
     options: Options = field(default_factory=dict)
     length: int | None = None
     long: Literal["cut", "split", "refuse"] = "cut"
+    enrich: Mapping[str, Options] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """One small example of every plug-in, for the contract tests. A new plug-in adds a line here.
 
-EXTENSIONS, OBJECTIVES (tasks too) and CORPORA lie at the end. Evaluations need none: they have defaults.
+EXTENSIONS, OBJECTIVES (tasks too), CORPORA and ENRICHERS lie at the end. Evaluations need none: they have defaults.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus
+from kelm.data.reader import Enricher
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
 from kelm.objectives.causal_lm import CausalLanguageModel
@@ -25,6 +26,7 @@ from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
 from kg.enrich.described_corpus import described_mentions
+from kg.enrich.grower import sentence_tree
 from kg.enrich.linked_corpus import linked_text
 from kg.enrich.marked_corpora import marked_mentions, marked_pairs
 from kg.enrich.markers import Markers
@@ -39,9 +41,11 @@ from kg.tasks.relations import RelationClassification, mark_pair
 
 __all__ = [
     "CORPORA",
+    "ENRICHERS",
     "EXTENSIONS",
     "OBJECTIVES",
     "CorpusExample",
+    "enriched_texts",
     "lacking",
     "objective_texts",
     "plain_encoder",
@@ -223,6 +227,21 @@ def _corpus(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> C
     return plugin(str(path), tokenizer=words(), config=config, table=str(path.parent / "vectors"), **options)
 
 
+def enriched_texts() -> list[Encoded]:
+    """Texts as enrichers get them, with a part whose tokens move."""
+    numbered = (text.having(number=number) for number, text in enumerate(words().encode(SENTENCES)))
+    return [_with_mentions(text) for text in numbered]
+
+
+def _sentence_tree(folder: Path) -> Enricher:
+    labels = {"en": {"Q1": "bonn", "Q2": "rhine", "P1": "is a city of", "P2": "is a"}}
+    triples = [("Q1", "P1", "Q2"), ("Q2", "P2", "Q3")]
+    KnowledgeGraph.from_triples(triples, labels=labels).save(folder / "branches")
+    encoder = Encoder(EncoderConfig(**{**SIZES, "vocab_size": words().vocabulary_size}))
+    parts: dict[str, Any] = {"tokenizer": words(), "config": encoder.config, "encoder": encoder, "length": 40}
+    return sentence_tree(graph=str(folder / "branches"), **parts)
+
+
 def _described_corpus(path: Path) -> Corpus[Any]:
     folder = path.parent / "graph"
     if not folder.is_dir():
@@ -269,3 +288,4 @@ CORPORA: dict[str, CorpusExample] = {
         partial(_corpus, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
     ),
 }
+ENRICHERS: dict[str, Callable[[Path], Enricher]] = {"sentence_tree": _sentence_tree}
