@@ -28,8 +28,18 @@ from kg.statistics import Statistics
 
 if TYPE_CHECKING:
     from kg.embeddings.progress import Progress as Epoch
+    from kg.enrich.shown_tree import ShownTree
 
-__all__ = ["epochs", "reading", "show_entity", "show_leakage", "show_ranking", "show_reports", "show_statistics"]
+__all__ = [
+    "epochs",
+    "reading",
+    "show_entity",
+    "show_leakage",
+    "show_ranking",
+    "show_reports",
+    "show_statistics",
+    "show_tree",
+]
 
 
 @contextmanager
@@ -144,6 +154,27 @@ def _add_neighbors(tree: Tree, arrow: str, neighbors: Sequence[Neighbors]) -> No
 
 def _named(one: Named) -> str:
     return escape(one.name) if one.label in ("", one.name) else f"{escape(one.name)} [green]{escape(one.label)}[/green]"
+
+
+def show_tree(found: ShownTree) -> None:
+    """Prints a sentence with its branches, what there was no room for, and the tokens as the encoder reads them."""
+    console = Console(highlight=False)
+    kept = {id(twig) for twig in found.kept}
+    tree = Tree(f"[bold]{escape(found.tree.text)}[/bold]")
+    for number, mention in enumerate(found.mentions):
+        place = tree.add(f"[green]{escape(mention.text)}[/green] [dim]{escape(mention.entity or '')}[/dim]")
+        for twig in found.twigs:
+            if twig.mention == number:
+                text = escape(twig.branch.text)
+                place.add(text if id(twig) in kept else f"[dim strike]{text}[/dim strike] [dim]no room[/dim]")
+    if not found.mentions:
+        tree.add("[dim]no mention of an entity of the graph[/dim]")
+    console.print(tree)
+    table = _table("tokens", ["token"], ("place", "position", "branch", "mention"))
+    for token in found.tokens:
+        numbers = (str(token.branch or ""), "" if token.mention < 0 else str(token.mention))
+        table.add_row(escape(token.piece), str(token.hard), str(token.soft), *numbers)
+    console.print(table)
 
 
 def show_statistics(found: Statistics, *, relations: int) -> None:

@@ -3,7 +3,7 @@
 kelm graph build facts.nt.gz labels.ttl --out graph      kelm graph info graph
 kelm graph show graph Berlin                             kelm graph export graph --to graph.ttl
 kelm graph embed graph --out vectors                     kelm graph evaluate vectors graph --test test.tsv
-kelm graph link graph text.txt
+kelm graph link graph text.txt                           kelm graph tree graph "Tim Cook visits Beijing"
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import typer
 
 from kg.cli.graphs import build, export, info, show
 from kg.cli.links import link
+from kg.cli.trees import tree
 from kg.cli.vectors import embed, evaluate
 
 __all__ = ["graph"]
@@ -23,5 +24,5 @@ graph = typer.Typer(
     pretty_exceptions_enable=False,
     help="Build, look at, embed, evaluate and link with a knowledge graph.",
 )
-for _command in (build, info, show, export, embed, evaluate, link):
+for _command in (build, info, show, export, embed, evaluate, link, tree):
     graph.command()(_command)

@@ -162,7 +162,7 @@ class SentenceTree:
         if text.branch is not None:
             raise KelmError(f"{text.origin or text.text[:40]!r} has branches already. Grow a tree once.")
         spans, twigs = self.twigs(text, mentions)
-        kept = twigs if self.cut == "end" else self._fitting(text, twigs)
+        kept = twigs if self.cut == "end" else self.fitting(text, twigs)
         grown = graft(text, spans, kept)
         if self.cut == "end":
             grown = _ended(grown, self.length)
@@ -193,7 +193,7 @@ class SentenceTree:
         order = sorted(range(len(branches)), key=lambda number: (-round(fits[number], 6), number))
         return [branches[number] for number in order[: self.most]]
 
-    def _fitting(self, text: Encoded, twigs: Sequence[Twig]) -> list[Twig]:
+    def fitting(self, text: Encoded, twigs: Sequence[Twig]) -> list[Twig]:
         """Returns the branches that there is room for, the best first."""
         room = self.length - len(text)
         trunk = np.arange(len(text)) if text.positions is None else text.positions
