@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -134,6 +134,15 @@ class Encoded:
         return dataclasses.replace(self, parts=together, **changes)
 
 
+class _Codes(NamedTuple):
+    """What decides whom a token sees and who sees it."""
+
+    document: Any
+    place: Any
+    branch: Any
+    anchor: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Visibility:
     """Who may see whom, as integer codes a token (K-BERT's visible matrix, packing and causality in one rule).
@@ -159,15 +168,14 @@ class Visibility:
         if (self.branch is None) != (self.anchor is None):
             raise ValueError("Visibility: branch and anchor go together; give both or neither.")
 
-    def _sees(self, row: Tensor, here: Tensor, there: Tensor) -> Bool[Tensor, "..."]:
-        """The rule itself, over broadcastable indices; `mask` and `block_mask` both come from it."""
-        sees = self.document[row, here] == self.document[row, there]
-        if self.branch is not None and self.anchor is not None:
-            branch, other = self.branch[row, here], self.branch[row, there]
-            hangs = (self.anchor[row, here] == self.anchor[row, there]) & ((branch == 0) != (other == 0))
-            sees = sees & ((branch == other) | hangs)
+    def _sees(self, here: _Codes, there: _Codes) -> Bool[Tensor, "..."]:
+        """The rule itself, over codes that broadcast; `mask` and `mask_mod` both come from it."""
+        sees: Tensor = here.document == there.document
+        if here.branch is not None and there.branch is not None:
+            hangs = (here.anchor == there.anchor) & ((here.branch == 0) != (there.branch == 0))
+            sees = sees & ((here.branch == there.branch) | hangs)
         if self.causal:
-            sees = sees & (there <= here)
+            sees = sees & (there.place <= here.place)
         return sees
 
     def mask(self) -> Bool[Tensor, "row 1 token token"]:
@@ -175,14 +183,28 @@ class Visibility:
 
         Cost: rows x tokens² booleans, on the device of the codes.
         """
-        rows, tokens = self.document.shape
-        row = torch.arange(rows, device=self.document.device).view(rows, 1, 1)
-        token = torch.arange(tokens, device=self.document.device)
-        return self._sees(row, token.view(1, tokens, 1), token.view(1, 1, tokens)).unsqueeze(1)
+        place = torch.arange(self.document.shape[1], device=self.document.device).expand_as(self.document)
+        codes = (self.document, place, self.branch, self.anchor)
+        small = [None if code is None else code.to(torch.int32) for code in codes]
+        here, there = (_Codes(*(None if code is None else code.unsqueeze(axis) for code in small)) for axis in (2, 1))
+        return self._sees(here, there).unsqueeze(1)
 
     def mask_mod(self) -> Any:
         """Returns FlexAttention's `mask_mod(row, head, query, key)` for the same rule."""
-        return lambda row, head, query, key: self._sees(row, query, key)
+
+        def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            here, there = (
+                _Codes(
+                    self.document[row, place],
+                    place,
+                    None if self.branch is None else self.branch[row, place],
+                    None if self.anchor is None else self.anchor[row, place],
+                )
+                for place in (query, key)
+            )
+            return self._sees(here, there)
+
+        return sees
 
     def block_mask(self) -> BlockMask:
         """Returns the sparse block mask for FlexAttention (CUDA; FlexAttention has no backward pass on a CPU)."""

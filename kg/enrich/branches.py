@@ -128,6 +128,14 @@ class Branches:
             self._known[entity] = tuple(self._made(entity))
         return self._known[entity]
 
+    def id(self, entity: str) -> int:
+        """Returns the id of the entity of this name, -1 if the graph has none; remembered."""
+        if entity not in self._ids:
+            if len(self._ids) >= _KEPT:
+                self._ids.clear()
+            self._ids[entity] = self.graph.entities.find(entity)
+        return self._ids[entity]
+
     def fingerprint(self) -> str:
         """Returns a digest: equal digests, equal branches."""
         options = self.options
@@ -206,6 +214,10 @@ class Branches:
     def _degree(self) -> Int[np.ndarray, "entity"]:
         ends = np.concatenate((self.graph.heads, self.graph.tails))
         return np.bincount(ends, minlength=self.graph.entity_count)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {}
 
     @cached_property
     def _known(self) -> dict[int, tuple[Branch, ...]]:

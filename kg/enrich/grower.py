@@ -63,7 +63,7 @@ class Grower:
             found = self._linker.link_all([text.text for text in texts])
         else:
             found = [list(self._given(text)) for text in texts]
-        return [self.tree.grow(text, mentions) for text, mentions in zip(texts, found, strict=True)]
+        return self.tree.grow_all(texts, found)
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the result."""

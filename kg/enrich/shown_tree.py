@@ -92,7 +92,7 @@ def show_tree_of(
     branches = Branches(graph, words, options)
     grower = SentenceTree(branches, length, length, options.most)
     [encoded] = words.encode([text], length=length)
-    spans, twigs = grower.twigs(encoded, found)
+    [(spans, twigs)] = grower.twigs_all([encoded], [found])
     tree = grower.grow(encoded, found)
     mentions = [next(one for one in found if one.start <= int(encoded.spans[first, 0]) < one.end) for first, _ in spans]
     tokens = tokens_of_tree(tree, [words.piece(int(token)) for token in tree.tokens])
