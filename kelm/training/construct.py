@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -270,10 +271,11 @@ def _checked(plugin: Any, options: Mapping[str, Any], given: Any, field: str) ->
 
 
 def _simple(kind: Any) -> bool:
-    arguments = [part for part in typing.get_args(kind) if part is not type(None)]
-    return (
-        kind in SIMPLE or typing.get_origin(kind) is typing.Literal or (len(arguments) == 1 and arguments[0] in SIMPLE)
-    )
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        arguments = [part for part in typing.get_args(kind) if part is not type(None)]
+        return len(arguments) == 1 and arguments[0] in SIMPLE
+    return kind in SIMPLE or origin is typing.Literal
 
 
 def _names(kind: str) -> list[str]:

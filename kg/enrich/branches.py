@@ -115,10 +115,11 @@ class Branches:
                     field="language",
                     remedy=f"Labels it has: {', '.join(filter(None, table.languages)) or 'none'}.",
                 )
-        for name in (*options.priority, *options.leave_out):
-            if graph.relation_names.find(name) < 0:
-                remedy = closest(name, graph.relation_names)
-                raise UnknownName(f'no relation of the graph is called "{name}"', remedy=remedy)
+        for field in ("priority", "leave_out"):
+            for name in getattr(options, field):
+                if graph.relation_names.find(name) < 0:
+                    remedy = closest(name, graph.relation_names)
+                    raise UnknownName(f'no relation of the graph is called "{name}"', field=field, remedy=remedy)
 
     def __call__(self, entity: int) -> tuple[Branch, ...]:
         """Returns the branches of an entity (its id)."""
