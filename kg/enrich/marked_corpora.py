@@ -18,14 +18,15 @@ import numpy as np
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Text, digest
+from kelm.data.labels import Numbering, label_names
 from kelm.data.reader import Attach, Reader
+from kelm.data.records import Records
 from kelm.errors import TextTooLong
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
-from kg.enrich.labels import Numbering, label_names
 from kg.enrich.marked import mark_mention, mark_pair
+from kg.enrich.marked_record import MarkedRecord
 from kg.enrich.markers import Markers, Span, tokens_of
-from kg.enrich.records import Record, Records
 from kg.enrich.table_rows import TableRows
 from kg.linking.base import Mention, align
 
@@ -50,7 +51,9 @@ class Marking:
     length: int
     rows: TableRows | None
 
-    def place(self, encoded: Encoded, record: Record, mentions: Mapping[str, Mention]) -> tuple[Encoded, list[Span]]:
+    def place(
+        self, encoded: Encoded, record: MarkedRecord, mentions: Mapping[str, Mention]
+    ) -> tuple[Encoded, list[Span]]:
         """Returns the text, cut and aligned with the table, and the tokens of each field's mention.
 
         Raises:
@@ -82,7 +85,7 @@ class MarkedPairs:
     relations: tuple[str, ...] | None
 
     def __call__(self, encoded: Encoded, text: Text) -> Encoded:
-        record = Record(text.fields, text.origin)
+        record = MarkedRecord(text.fields, text.origin)
         head, tail = record.apart("head", "tail")
         placed, (first, second) = self.marking.place(encoded, record, {"head": head, "tail": tail})
         markers, hidden = self.marking.markers, self.marking.hidden
@@ -105,7 +108,7 @@ class MarkedMentions:
     types: tuple[str, ...] | None
 
     def __call__(self, encoded: Encoded, text: Text) -> Encoded:
-        record = Record(text.fields, text.origin)
+        record = MarkedRecord(text.fields, text.origin)
         placed, (span,) = self.marking.place(encoded, record, {"mention": record.mention("mention")})
         markers, hidden = self.marking.markers, self.marking.hidden
         if self.types is None:
@@ -133,7 +136,7 @@ def marked_pairs(
 
     Args:
         path: JSON lines, plain or compressed, or a pattern such as ``"part-*.jsonl"``.
-        relations: their names, or a file that holds them (see `kg.enrich.labels`); the same as the task's. None, to
+        relations: their names, or a file that holds them (see `kelm.data.labels`); the same as the task's. None, to
             predict: the lines need no "relation".
         table: folder of the entity table that the encoder reads; None: the texts get no entities.
         hidden: the mask replaces the words of head and tail, so that only context and graph can tell.
@@ -159,7 +162,7 @@ def marked_mentions(
     """Returns a corpus of texts with a marked mention. Registered as ``marked_mentions`` in ``kelm.corpora``.
 
     Args:
-        types: their names, or a file that holds them (see `kg.enrich.labels`); the same as the task's. None, to
+        types: their names, or a file that holds them (see `kelm.data.labels`); the same as the task's. None, to
             predict: the lines need no "types".
         path, table, hidden, length: as of `marked_pairs`.
 
@@ -189,7 +192,7 @@ def _reader(path: str, tokenizer: Tokenizer, attach: Attach) -> Reader:
     return Reader(Records(path), tokenizer, _UNCUT, attach=attach)
 
 
-def _tokens(encoded: Encoded, record: Record, field: str, mention: Mention) -> Span:
+def _tokens(encoded: Encoded, record: MarkedRecord, field: str, mention: Mention) -> Span:
     span = tokens_of(encoded, mention.start, mention.end)
     if span is None:
         raise record.wrong(field, f'the tokenizer gives no token for "{mention.text}"', "Mark words that it can read.")

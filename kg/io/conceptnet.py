@@ -20,10 +20,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from kelm.data.files import damage
+from kelm.data.json_text import json_object
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io.journal import Journal, Progress
-from kg.io.source import json_object, lines, opened
+from kg.io.source import lines, opened
 
 __all__ = ["feed", "holds", "read"]
 

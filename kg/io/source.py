@@ -7,7 +7,6 @@ is named as a compressed one is read all the same; a corpus refuses it, since th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import IO, Any, BinaryIO
 
 from kelm.data.files import ENDINGS, LONGEST_LINE, damage, opened, opener
 from kelm.data.folders import file_aside
+from kelm.data.json_text import parsed
 from kelm.errors import CheckpointError, FormatError
 from kg.io.journal import Journal
 
@@ -22,7 +22,6 @@ __all__ = [
     "beside",
     "chunks",
     "decoded",
-    "json_object",
     "json_value",
     "lines",
     "opened",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 24  # bytes; larger is no faster, and this much times three fits into small machines
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -163,30 +161,6 @@ def required(folder: str | Path, *names: str) -> Path:
     )
 
 
-def json_object(text: str, path: str | Path, line: int) -> dict[str, Any]:
-    """Returns the JSON object in a line of a file.
-
-    Raises:
-        FormatError: it is something else, or a text in it has half of a surrogate pair, which no file could hold.
-    """
-    try:
-        found = _json(text)
-    except (ValueError, RecursionError) as error:
-        problem = f"this is no JSON ({error})"
-        raise FormatError(problem, path=path, line=line, remedy="Give one object a line.") from error
-    if not isinstance(found, dict):
-        problem = f"expected an object, found {type(found).__name__}"
-        raise FormatError(problem, path=path, line=line, remedy="Give one object a line.")
-    return found
-
-
-def _json(text: str) -> Any:
-    found = json.loads(text)
-    if _SURROGATE.search(text):
-        json.dumps(found, ensure_ascii=False).encode()  # raises UnicodeEncodeError, a ValueError
-    return found
-
-
 def json_value(path: str | Path) -> Any:
     """Returns the JSON value of a file.
 
@@ -196,7 +170,7 @@ def json_value(path: str | Path) -> Any:
     journal = Journal(path, "json")
     text = "".join(decoded(chunk, first, journal) for first, chunk in chunks(path, journal))
     try:
-        return _json(text)
+        return parsed(text)
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise FormatError(f"this is not JSON ({error})", path=path, line=line, remedy="Copy the file again.") from error

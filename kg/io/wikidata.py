@@ -26,10 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kelm.data.json_text import json_object
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io.journal import Journal, Progress
-from kg.io.source import json_object, lines
+from kg.io.source import lines
 from kg.labels import DESCRIPTION, Attribute, language_code
 from kg.report import UNWANTED
 

@@ -18,10 +18,10 @@ from jaxtyping import Int32
 
 from kelm.batch import Encoded
 from kelm.data.files import lines
+from kelm.data.json_text import json_object
 from kelm.errors import FormatError
 from kelm.text.tokenizer import Tokenizer
 from kg.graph import KnowledgeGraph
-from kg.io.source import json_object
 from kg.linking.base import Candidate, EntityLinker, Mention, align
 
 __all__ = [

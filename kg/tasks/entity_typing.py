@@ -14,15 +14,16 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from kelm.batch import Batch, Encoded
+from kelm.data.labels import label_names
 from kelm.model.config import EncoderConfig
 from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores, Task
+from kelm.tasks.collate import LabelCollate
 from kelm.typing import Float, Tensor
-from kg.enrich.labels import label_names
 from kg.enrich.marked import TypedMentions, mark_mention
-from kg.tasks.marked import MarkedCollate, MarkedStates, State
+from kg.tasks.marked import State, marked_states
 
 __all__ = ["EntityTyping", "TypedMentions", "mark_mention"]
 
@@ -31,7 +32,7 @@ class EntityTyping(Task[Encoded, frozenset[str]]):
     """Any number of types for each marked mention; a type holds if its logit is above `threshold`.
 
     Args:
-        types: their names, in the order of `TypedMentions.types`, or a file that holds them (see `kg.enrich.labels`).
+        types: their names, in the order of `TypedMentions.types`, or a file that holds them (see `kelm.data.labels`).
         states: what the classifier reads: "pooled" (paper), "first", "markers", "mentions", "mean".
         encoder: only asked for the pooler to start with, not kept.
         room: tokens a row may hold; several short texts then share one.
@@ -53,16 +54,17 @@ class EntityTyping(Task[Encoded, frozenset[str]]):
         super().__init__()
         self.name = "entity_typing"
         self.types, self.threshold = label_names(types, "types"), threshold
-        self.states = MarkedStates(config, states, 1, encoder)
+        self.states = marked_states(config, states, 1, encoder)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.states.width, len(self.types))
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
-        self.collate = MarkedCollate(config.pad_token_id, self.name, self.types, room)
+        self.collate = LabelCollate(config.pad_token_id, self.name, self.types, room)
 
     def logits(self, batch: Batch, stream: Stream) -> Float[Tensor, "text type"]:
         asked = batch[TypedMentions]
-        read = self.states(batch, stream, asked.text, asked.mention.unsqueeze(1), asked.marker.unsqueeze(1))
+        places = {"mentions": asked.mention.unsqueeze(1), "markers": asked.marker.unsqueeze(1)}
+        read = self.states(batch, stream, asked.text, places)
         scores: Tensor = self.classifier(self.dropout(torch.cat(read, dim=-1)))
         return scores
 

@@ -16,17 +16,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from kelm.batch import Batch, Encoded
+from kelm.data.labels import label_names
 from kelm.errors import UnknownName, closest
 from kelm.model.config import EncoderConfig
 from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores, Task
+from kelm.tasks.collate import LabelCollate
 from kelm.typing import Float, Int, Tensor
-from kg.enrich.labels import label_names
 from kg.enrich.marked import Pairs, mark_pair
 from kg.linking.base import Mentions
-from kg.tasks.marked import MarkedCollate, MarkedStates, State
+from kg.tasks.marked import State, marked_states
 
 __all__ = ["Pairs", "RelationClassification", "mark_pair"]
 
@@ -37,7 +38,7 @@ class RelationClassification(Task[Encoded, str]):
     """One of several relations for each text.
 
     Args:
-        relations: their names, in the order of `Pairs.relation`, or a file that holds them (see `kg.enrich.labels`).
+        relations: their names, in the order of `Pairs.relation`, or a file that holds them (see `kelm.data.labels`).
         states: what the classifier reads: "pooled" (paper), "first", "markers", "mentions", "mean".
         entities: width of the entities to read as well; 0: none.
         unit: scale every vector that is read to length 1, so that states and entities of any width count alike.
@@ -70,7 +71,7 @@ class RelationClassification(Task[Encoded, str]):
             raise UnknownName(
                 f'the negative relation "{negative}" is none of them', remedy=closest(negative, self.relations)
             )
-        self.states, self.entities, self.unit = MarkedStates(config, states, 2, encoder), entities, unit
+        self.states, self.entities, self.unit = marked_states(config, states, 2, encoder), entities, unit
         width = self.states.width + 4 * entities
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, hidden) if hidden else None
@@ -79,14 +80,14 @@ class RelationClassification(Task[Encoded, str]):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=config.initializer_range)
                 nn.init.zeros_(layer.bias)
-        self.collate = MarkedCollate(config.pad_token_id, self.name, self.relations, room)
+        self.collate = LabelCollate(config.pad_token_id, self.name, self.relations, room)
 
     def features(self, batch: Batch, stream: Stream) -> Float[Tensor, "pair feature"]:
         """Returns what the classifier reads of each pair."""
         pairs = batch[Pairs]
         mentions = torch.stack((pairs.head, pairs.tail), 1)
         markers = torch.stack((pairs.head_marker, pairs.tail_marker), 1)
-        read = self.states(batch, stream, pairs.text, mentions, markers)
+        read = self.states(batch, stream, pairs.text, {"mentions": mentions, "markers": markers})
         if self.entities:
             tokens = (pairs.head, pairs.tail)
             read += [_of_entities(batch, stream.side[name], pairs.row, token) for name in SIDES for token in tokens]

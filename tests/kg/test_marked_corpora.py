@@ -17,7 +17,6 @@ from kelm.model import EncoderConfig
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
-from kg.enrich.labels import label_names
 from kg.enrich.marked import Pairs, TypedMentions
 from kg.enrich.marked_corpora import marked_mentions, marked_pairs
 from kg.enrich.relation_files import read_tacred, write_pairs
@@ -204,30 +203,6 @@ def test_a_bad_mention_is_told_too(line: Line, told: str, mentions: Any, tmp_pat
 def test_a_missing_table_is_told(pairs: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere: no entity table is there"):
         pairs(PAIR, table=str(tmp_path / "nowhere")).fingerprint()
-
-
-def test_labels_come_from_a_list_a_file_or_the_data(pairs: Any, mentions: Any, tmp_path: Path) -> None:
-    pairs(PAIR, {**PAIR, "relation": "located in"}, PAIR)
-    mentions(MENTION, {**MENTION, "types": ["river", "place"]}, {**MENTION, "types": []})
-    (tmp_path / "names.txt").write_text("located in\nflows by\n\n")
-    assert label_names(RELATIONS, "relation") == ("located in", "flows by")
-    assert label_names(str(tmp_path / "names.txt"), "relation") == ("located in", "flows by")
-    assert label_names(str(tmp_path / "pairs.jsonl"), "relation") == ("flows by", "located in")
-    assert label_names(str(tmp_path / "mentions.jsonl"), "types") == ("city", "place", "river")
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("a\nb\na\n", "names.txt, line 3, field relation: 'a' comes twice"),
-        ("\n\n", "names.txt, field relation: no label is named"),
-    ],
-)
-def test_a_bad_list_of_labels_is_told(content: str, told: str, tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text(content)
-    with pytest.raises(FormatError) as caught:
-        label_names(str(tmp_path / "names.txt"), "relation")
-    assert told in str(caught.value)
 
 
 def test_a_corpus_that_numbers_labels_otherwise_than_the_task_is_refused(pairs: Any, mentions: Any) -> None:

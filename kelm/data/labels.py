@@ -19,10 +19,10 @@ import torch
 
 from kelm.batch import Part
 from kelm.data.corpus import digest
+from kelm.data.records import Record
 from kelm.data.sources import TextFiles
 from kelm.errors import FormatError
 from kelm.typing import Int, Tensor
-from kg.enrich.records import Record, Records
 
 __all__ = ["Numbering", "key_of", "label_names"]
 
@@ -59,8 +59,7 @@ def label_names(given: Sequence[str] | str, field: str) -> tuple[str, ...]:
     if not isinstance(given, str):
         return _checked([(name, None) for name in given], None, field)
     if ".jsonl" in Path(given).suffixes:
-        records = (Record(text.fields, text.origin) for text, _ in Records(given).stream())
-        found = {name for record in records for name in record.labels(field)}
+        found = {name for line, _ in TextFiles(given).stream() for name in Record.read(line).labels(field)}
         return _checked([(name, None) for name in sorted(found)], given, field)
     lines = (line for line, _ in TextFiles(given).stream())
     return _checked([(line.text.strip(), int(line.origin.rpartition(":")[2])) for line in lines], given, field)
