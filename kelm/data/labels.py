@@ -3,6 +3,7 @@
     relations = ["capital of", "located on"]     in this order
     relations = "relations.txt"                  a name a line, in this order
     relations = "train.jsonl"                    every name in the field "relation" of its lines, sorted
+    labels = "train.tsv"                         every name in the column "label" of a table with a header, sorted
 
 Corpus and task number the labels by the same list. Each text carries a key of that list, `Numbering`, so that
 two different lists end in an error and never in wrong answers.
@@ -18,9 +19,10 @@ from pathlib import Path
 import torch
 
 from kelm.batch import Part
+from kelm.data.columns import is_json
 from kelm.data.corpus import digest
 from kelm.data.records import Record
-from kelm.data.sources import TextFiles
+from kelm.data.sources import Table, TextFiles
 from kelm.errors import FormatError
 from kelm.typing import Int, Tensor
 
@@ -49,17 +51,20 @@ def label_names(given: Sequence[str] | str, field: str) -> tuple[str, ...]:
 
     Args:
         given: the names, or the path of a file that holds them; a pattern such as ``"part-*.jsonl"`` means several.
-        field: of JSON lines, where a name or a list of names stands.
+        field: of JSON lines, where a name or a list of names stands; the column of a table (".tsv").
 
     Raises:
         FormatError: there is none, one comes twice or is blank, or the file cannot be read.
 
-    Cost: a file is read once, JSON lines are parsed.
+    Cost: a file is read once, JSON lines and tables are parsed.
     """
     if not isinstance(given, str):
         return _checked([(name, None) for name in given], None, field)
-    if ".jsonl" in Path(given).suffixes:
+    if is_json(given):
         found = {name for line, _ in TextFiles(given).stream() for name in Record.read(line).labels(field)}
+        return _checked([(name, None) for name in sorted(found)], given, field)
+    if ".tsv" in Path(given).suffixes:
+        found = {row.text for row, _ in Table(given, text=field).stream()}
         return _checked([(name, None) for name in sorted(found)], given, field)
     lines = (line for line, _ in TextFiles(given).stream())
     return _checked([(line.text.strip(), int(line.origin.rpartition(":")[2])) for line in lines], given, field)

@@ -21,6 +21,7 @@ from kelm.model.extension import Stream
 from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores, Task
 from kelm.tasks.collate import LabelCollate
+from kelm.tasks.measures import share
 from kelm.typing import Float, Tensor
 from kg.enrich.marked import TypedMentions, mark_mention
 from kg.tasks.marked import State, marked_states
@@ -89,7 +90,7 @@ class EntityTyping(Task[Encoded, frozenset[str]]):
         precisions = [hit / len(said) for hit, (_, said) in zip(hits, pairs, strict=True) if said]
         recalls = [hit / len(right) for hit, (right, _) in zip(hits, pairs, strict=True) if right]
         macro = _mean(precisions), _mean(recalls)
-        micro = _share(sum(hits), sum(len(said) for _, said in pairs)), _share(sum(hits), sum(map(len, gold)))
+        micro = share(sum(hits), sum(len(said) for _, said in pairs)), share(sum(hits), sum(map(len, gold)))
         return {
             "accuracy": _mean([float(right == said) for right, said in pairs]),
             **{
@@ -104,13 +105,9 @@ class EntityTyping(Task[Encoded, frozenset[str]]):
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+    return share(sum(values), len(values))
 
 
 def _with_f1(precision: float, recall: float) -> tuple[float, float, float]:
     total = precision + recall
-    return precision, recall, 2 * precision * recall / total if total else 0.0
+    return precision, recall, share(2 * precision * recall, total)

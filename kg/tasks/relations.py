@@ -24,6 +24,7 @@ from kelm.model.extension import Stream
 from kelm.objectives.base import Losses
 from kelm.tasks.base import Scores, Task
 from kelm.tasks.collate import LabelCollate
+from kelm.tasks.measures import f1
 from kelm.typing import Float, Int, Tensor
 from kg.enrich.marked import Pairs, mark_pair
 from kg.linking.base import Mentions
@@ -115,7 +116,7 @@ class RelationClassification(Task[Encoded, str]):
         by_relation = []
         for relation in sorted(set(gold)):
             hits = sum(answer == relation for answer in right)
-            by_relation.append(_f1(hits, sum(g == relation for g in predicted), sum(g == relation for g in gold)))
+            by_relation.append(f1(hits, sum(g == relation for g in predicted), sum(g == relation for g in gold)))
         hits = sum(answer != self.negative for answer in right)
         said, asked = (sum(answer != self.negative for answer in some) for some in (predicted, gold))
         return {
@@ -123,7 +124,7 @@ class RelationClassification(Task[Encoded, str]):
             "macro_f1": sum(by_relation) / len(by_relation) if by_relation else 0.0,
             "micro_precision": hits / said if said else 0.0,
             "micro_recall": hits / asked if asked else 0.0,
-            "micro_f1": _f1(hits, said, asked),
+            "micro_f1": f1(hits, said, asked),
         }
 
 
@@ -134,7 +135,3 @@ def _of_entities(
     mentions = batch[Mentions]
     begins = (mentions.row == row.unsqueeze(1)) & (mentions.first == token.unsqueeze(1)) & (mentions.entity >= 0)
     return begins.to(vectors.dtype) @ vectors[: len(mentions)]
-
-
-def _f1(hits: int, said: int, asked: int) -> float:
-    return 2 * hits / (said + asked) if said + asked else 0.0

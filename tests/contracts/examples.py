@@ -18,10 +18,12 @@ import torch
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus
 from kelm.data.reader import Enricher
+from kelm.data.labeled_text import Label, labeled_text
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
 from kelm.objectives.causal_lm import CausalLanguageModel
 from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.tasks.classification import TextClassification
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
@@ -124,6 +126,10 @@ def _typed(text: Encoded) -> Encoded:
     return mark_mention(text, (2, 3), markers, types=[text.number % 2 == 0, text.number % 3 == 0, True])
 
 
+def _labeled(text: Encoded) -> Encoded:
+    return text.having(Label(torch.tensor([0]), torch.tensor([text.number % 3])))
+
+
 def _related(text: Encoded) -> Encoded:
     markers = Markers(head=55, tail=56, entity=57)
     return mark_pair(_with_mentions(text), (1, 2), (4, 4), markers, relation=text.number % 3)
@@ -169,6 +175,13 @@ def _entity_alignment() -> tuple[Encoder, Objective[Any]]:
 def _mention_description() -> tuple[Encoder, Objective[Any]]:
     encoder = plain_encoder({})
     return encoder, MentionDescription(encoder.config)
+
+
+def _classification() -> tuple[Encoder, Objective[Any]]:
+    encoder, states = plain_encoder({}), ("pooled", "first", "mean")
+    return encoder, TextClassification(
+        encoder.config, labels=["a", "b", "c"], states=states, hidden=12, dropout=0.0, encoder=encoder
+    )
 
 
 def _relations() -> tuple[Encoder, Objective[Any]]:
@@ -224,7 +237,11 @@ def _mention(text: str, name: str) -> list[Any]:
 
 def _corpus(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> Corpus[Any]:
     config = EncoderConfig(**{**SIZES, "vocab_size": words().vocabulary_size})
-    return plugin(str(path), tokenizer=words(), config=config, table=str(path.parent / "vectors"), **options)
+    return plugin(str(path), tokenizer=words(), config=config, **options)
+
+
+def _with_table(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> Corpus[Any]:
+    return _corpus(plugin, path, table=str(path.parent / "vectors"), **options)
 
 
 def enriched_texts() -> list[Encoded]:
@@ -254,6 +271,7 @@ def _described_corpus(path: Path) -> Corpus[Any]:
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions}
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie}
 OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
+    "classification": _labeled,
     "entity_alignment": _with_mentions,
     "entity_typing": _typed,
     "mention_description": _described,
@@ -261,6 +279,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
+    "classification": _classification,
     "entity_alignment": _entity_alignment,
     "entity_typing": _entity_typing,
     "mention_description": _mention_description,
@@ -272,20 +291,24 @@ CORPORA: dict[str, CorpusExample] = {
         [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
         _described_corpus,
     ),
+    "labeled_text": CorpusExample(
+        [{"text": text, "label": "odd" if number % 2 else "even"} for number, text in enumerate(SENTENCES)],
+        partial(_corpus, labeled_text, labels=["even", "odd"]),
+    ),
     "linked_text": CorpusExample(
         [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
-        partial(_corpus, linked_text),
+        partial(_with_table, linked_text),
     ),
     "marked_mentions": CorpusExample(
         [{"text": text, "mention": _mention(text, "bonn"), "types": ["city"]} for text in SENTENCES],
-        partial(_corpus, marked_mentions, types=["city", "river"]),
+        partial(_with_table, marked_mentions, types=["city", "river"]),
     ),
     "marked_pairs": CorpusExample(
         [
             {"text": text, "head": _mention(text, "bonn"), "tail": _mention(text, "rhine"), "relation": "on"}
             for text in SENTENCES
         ],
-        partial(_corpus, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
+        partial(_with_table, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
     ),
 }
 ENRICHERS: dict[str, Callable[[Path], Enricher]] = {"sentence_tree": _sentence_tree}
