@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from datasets import Dataset as MappedDataset
     from datasets import IterableDataset
 
-__all__ = ["Dataset", "Files", "JsonLines", "Table", "TextFiles"]
+__all__ = ["Dataset", "Files", "JsonLines", "Parse", "Paths", "Table", "TextFiles", "stretches"]
 
 Paths = str | Path | Sequence[str | Path]
+Parse = Callable[[list[Line], int, str], Text]
 
 
 class Files(Corpus[Text]):
@@ -63,8 +64,8 @@ class Files(Corpus[Text]):
         return ([line] for line in lines if line.text and not line.text.isspace())
 
     @abstractmethod
-    def _parser(self, path: Path) -> _Parser:
-        """Returns what makes a text of its lines; may read the beginning of the file."""
+    def _parser(self, path: Path) -> Parse:
+        """Returns what makes a text of its lines, number and origin; may read the beginning of the file."""
 
     def fingerprint(self) -> str:
         return digest(type(self).__name__, self._options(), *map(fingerprint, self.paths))
@@ -91,6 +92,32 @@ def _found(path: Path) -> list[Path]:
     return found
 
 
+def stretches(lines: Iterator[Line], path: Path) -> Iterator[list[Line]]:
+    """Yields the lines between blank ones.
+
+    Raises:
+        FormatError: a stretch has more characters than a line may have.
+    """
+    stretch: list[Line] = []
+    size = 0
+    for line in lines:
+        if line.text and not line.text.isspace():
+            stretch.append(line)
+            size += len(line.text)
+            if size > LONGEST_LINE:
+                raise FormatError(
+                    f"from here on {LONGEST_LINE:,} characters come without a blank line",
+                    path=path,
+                    line=stretch[0].number,
+                    remedy="Put blank lines between documents, or between sentences.",
+                )
+        elif stretch:
+            yield stretch
+            stretch, size = [], 0
+    if stretch:
+        yield stretch
+
+
 class TextFiles(Files):
     """Plain text: every line is a text, or with `documents` every stretch of lines between blank ones."""
 
@@ -99,27 +126,7 @@ class TextFiles(Files):
         self.documents = documents
 
     def _grouped(self, lines: Iterator[Line], path: Path) -> Iterator[list[Line]]:
-        if not self.documents:
-            yield from super()._grouped(lines, path)
-            return
-        document: list[Line] = []
-        size = 0
-        for line in lines:
-            if line.text and not line.text.isspace():
-                document.append(line)
-                size += len(line.text)
-                if size > LONGEST_LINE:
-                    raise FormatError(
-                        f"the document has more than {LONGEST_LINE:,} characters",
-                        path=path,
-                        line=document[0].number,
-                        remedy="Put blank lines between documents, or read with documents=False.",
-                    )
-            elif document:
-                yield document
-                document, size = [], 0
-        if document:
-            yield document
+        return stretches(lines, path) if self.documents else super()._grouped(lines, path)
 
     def _parser(self, path: Path) -> _Parser:
         return _Parser()

@@ -19,11 +19,13 @@ from kelm.batch import Encoded
 from kelm.data.corpus import Corpus
 from kelm.data.reader import Enricher
 from kelm.data.labeled_text import Label, labeled_text
+from kelm.data.tagged_words import Words, WordTags, tagged_words
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
 from kelm.objectives.causal_lm import CausalLanguageModel
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.tasks.classification import TextClassification
+from kelm.tasks.tagging import Tagging
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
@@ -130,6 +132,13 @@ def _labeled(text: Encoded) -> Encoded:
     return text.having(Label(torch.tensor([0]), torch.tensor([text.number % 3])))
 
 
+def _tagged(text: Encoded) -> Encoded:
+    """Words of one token, one of two, and one that was cut off."""
+    tokens = torch.tensor([1, 2, 4, 5, -1])
+    zeros, tags = torch.zeros_like(tokens), torch.tensor([text.number % 3, 1, 2, (text.number + 1) % 3, 0])
+    return text.having(Words(zeros, zeros, tokens), WordTags(tags))
+
+
 def _related(text: Encoded) -> Encoded:
     markers = Markers(head=55, tail=56, entity=57)
     return mark_pair(_with_mentions(text), (1, 2), (4, 4), markers, relation=text.number % 3)
@@ -184,6 +193,11 @@ def _classification() -> tuple[Encoder, Objective[Any]]:
     )
 
 
+def _tagging() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, Tagging(encoder.config, tags=["O", "B-PER", "I-PER"], dropout=0.0)
+
+
 def _relations() -> tuple[Encoder, Objective[Any]]:
     encoder, states = _ernie(), ("pooled", "first", "markers", "mentions", "mean")
     return encoder, RelationClassification(
@@ -204,15 +218,17 @@ class CorpusExample:
     Attributes:
         lines: of the file; each is a text, and they differ.
         make: opens the file; beside it lies an entity table, "vectors".
+        form: how a line is written.
     """
 
     lines: Sequence[Mapping[str, Any]]
     make: Callable[[Path], Corpus[Any]]
+    form: Callable[[Mapping[str, Any]], str] = json.dumps
 
     def write(self, folder: Path, lines: Sequence[Mapping[str, Any]] | None = None) -> Path:
         """Writes the file, by default with all its lines, and returns its path."""
         path = folder / "lines.jsonl"
-        written = (json.dumps(line) for line in (self.lines if lines is None else lines))
+        written = (self.form(line) for line in (self.lines if lines is None else lines))
         path.write_text("".join(f"{line}\n" for line in written), encoding="utf-8")
         if not (folder / "vectors").is_dir():
             entity_table().save(folder / "vectors")
@@ -276,6 +292,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "entity_typing": _typed,
     "mention_description": _described,
     "relations": _related,
+    "tagging": _tagged,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
@@ -285,6 +302,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "mention_description": _mention_description,
     "mlm": _mlm,
     "relations": _relations,
+    "tagging": _tagging,
 }
 CORPORA: dict[str, CorpusExample] = {
     "described_mentions": CorpusExample(
@@ -309,6 +327,11 @@ CORPORA: dict[str, CorpusExample] = {
             for text in SENTENCES
         ],
         partial(_with_table, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
+    ),
+    "tagged_words": CorpusExample(
+        [{word: "NN" if len(word) > 3 else "O" for word in text.split()} for text in SENTENCES],
+        partial(_corpus, tagged_words, tags=["NN", "O"]),
+        lambda line: "".join(f"{word}\t{tag}\n" for word, tag in line.items()),
     ),
 }
 ENRICHERS: dict[str, Callable[[Path], Enricher]] = {"sentence_tree": _sentence_tree}
