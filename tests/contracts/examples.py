@@ -19,12 +19,14 @@ from kelm.batch import Encoded
 from kelm.data.corpus import Corpus
 from kelm.data.reader import Enricher
 from kelm.data.labeled_text import Label, labeled_text
+from kelm.data.ranked_pairs import Groups, Relevance, ranked_pairs
 from kelm.data.tagged_words import Words, WordTags, tagged_words
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
 from kelm.objectives.causal_lm import CausalLanguageModel
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.tasks.classification import TextClassification
+from kelm.tasks.ranking import AnswerRanking
 from kelm.tasks.tagging import Tagging
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
@@ -139,6 +141,12 @@ def _tagged(text: Encoded) -> Encoded:
     return text.having(Words(zeros, zeros, tokens), WordTags(tags))
 
 
+def _ranked(text: Encoded) -> Encoded:
+    """Two questions with a right and a wrong answer each."""
+    zero, relevant = torch.tensor([0]), torch.tensor([text.number % 2 == 0])
+    return text.having(Groups(zero, torch.tensor([text.number // 2])), Relevance(zero, relevant))
+
+
 def _related(text: Encoded) -> Encoded:
     markers = Markers(head=55, tail=56, entity=57)
     return mark_pair(_with_mentions(text), (1, 2), (4, 4), markers, relation=text.number % 3)
@@ -196,6 +204,11 @@ def _classification() -> tuple[Encoder, Objective[Any]]:
 def _tagging() -> tuple[Encoder, Objective[Any]]:
     encoder = plain_encoder({})
     return encoder, Tagging(encoder.config, tags=["O", "B-PER", "I-PER"], dropout=0.0)
+
+
+def _ranking() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, AnswerRanking(encoder.config, states=("pooled", "mean"), hidden=12, dropout=0.0)
 
 
 def _relations() -> tuple[Encoder, Objective[Any]]:
@@ -291,6 +304,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "entity_alignment": _with_mentions,
     "entity_typing": _typed,
     "mention_description": _described,
+    "ranking": _ranked,
     "relations": _related,
     "tagging": _tagged,
 }
@@ -301,6 +315,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "entity_typing": _entity_typing,
     "mention_description": _mention_description,
     "mlm": _mlm,
+    "ranking": _ranking,
     "relations": _relations,
     "tagging": _tagging,
 }
@@ -327,6 +342,10 @@ CORPORA: dict[str, CorpusExample] = {
             for text in SENTENCES
         ],
         partial(_with_table, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
+    ),
+    "ranked_pairs": CorpusExample(
+        [{"question": "what of bonn ?", "answer": text, "label": number % 2} for number, text in enumerate(SENTENCES)],
+        partial(_corpus, ranked_pairs),
     ),
     "tagged_words": CorpusExample(
         [{word: "NN" if len(word) > 3 else "O" for word in text.split()} for text in SENTENCES],
