@@ -83,7 +83,8 @@ class TextStates(nn.Module):
             elif state == "first":
                 read.append(hidden[row, first])
             elif state == "mean":
-                read.append(span_means(hidden, row, first, last))
+                branch = batch.visibility.branch  # what hangs on a mention is no word of the text
+                read.append(span_means(hidden, row, first, last, None if branch is None else branch == 0))
             else:
                 read += [hidden[row, place] for place in (places or {})[state].unbind(1)]
         return read

@@ -45,7 +45,9 @@ def tree(
 
     if not text.strip():
         raise InputError("there is no sentence", field="TEXT", remedy="Write one, in quotes.")
-    options = BranchOptions(language=language, most=most, hops=hops, incoming=incoming, priority=tuple(priority or ()))
+    options = BranchOptions(
+        language=language, most=most, hops=2 if hops == 2 else 1, incoming=incoming, priority=tuple(priority or ())
+    )
     found = show_tree_of(text, opened_graph(source), options, length=length, tokenizer=tokenizer)
     for path in filter(None, (svg, html)):
         write_page(path, draw_tree(found.tokens, visible(found.tree)), text)

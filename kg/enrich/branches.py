@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -51,7 +52,7 @@ class BranchOptions:
     priority: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     incoming: bool = False
-    hops: int = 1
+    hops: Literal[1, 2] = 1
     relation: bool = True
     separator: str = ": "
     longest: int = 16
@@ -115,11 +116,11 @@ class Branches:
                     field="language",
                     remedy=f"Labels it has: {', '.join(filter(None, table.languages)) or 'none'}.",
                 )
-        for field in ("priority", "leave_out"):
-            for name in getattr(options, field):
+        for list_ in ("priority", "leave_out"):
+            for name in getattr(options, list_):
                 if graph.relation_names.find(name) < 0:
                     remedy = closest(name, graph.relation_names)
-                    raise UnknownName(f'no relation of the graph is called "{name}"', field=field, remedy=remedy)
+                    raise UnknownName(f'no relation of the graph is called "{name}"', field=list_, remedy=remedy)
 
     def __call__(self, entity: int) -> tuple[Branch, ...]:
         """Returns the branches of an entity (its id)."""

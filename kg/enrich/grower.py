@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -114,7 +115,7 @@ def sentence_tree(
     priority: Sequence[str] = (),
     leave_out: Sequence[str] = (),
     incoming: bool = False,
-    hops: int = 1,
+    hops: Literal[1, 2] = 1,
     relation: bool = True,
     separator: str = ": ",
     longest: int = 16,

@@ -12,6 +12,7 @@ import torch
 
 from kelm.batch import Encoded
 from kelm.data.corpus import InMemory
+from kelm.data.files import lines
 from kelm.data.stream import BatchStream
 from kelm.model import Encoder, EncoderConfig, hub
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -20,7 +21,7 @@ from kelm.training.learner import Learner
 from kelm.training.recipe import Checkpoints, Optimization, Training
 from kelm.training.trainer import Trainer
 
-__all__ = ["Pretraining", "pretrain"]
+__all__ = ["Pretraining", "pretrain", "uncompressed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,13 @@ def pretrain(
         raise KeyboardInterrupt
     encoder.to_hf(folder / "base", head=mlm.head)
     tokenizer.save(folder / "base")
+
+
+def uncompressed(path: Path, to: Path) -> Path:
+    """Returns a copy of a text file, perhaps compressed, as it is for libraries that read plain files only."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text("".join(f"{line}\n" for _, line in lines(path)), encoding="utf-8")
+    return to
 
 
 def _sizes(recipe: Pretraining, tokenizer: Tokenizer) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ from kg.linking.alias import AliasLinker
 from kg.linking.linked_text import RelationText, joining, linked, read_articles, read_fewrel
 from kg.linking.names import AliasOptions
 from kg.study import report
-from kg.study.base import Pretraining, pretrain
+from kg.study.base import Pretraining, pretrain, uncompressed
 from kg.study.material import fingerprint, relink
 from kg.study.run import Material, Study, run
 
@@ -65,7 +65,7 @@ def material(recipe: FewRel, data: Path, folder: Path, *, say: Callable[[str], N
     graph = joined_graph(data)
     linker = AliasLinker.from_graph(graph, ["en"], options=AliasOptions(max_entities=recipe.ambiguous))
     pieces = required(data, "vocab/bert_uncased_en_vocab.txt")
-    vocabulary = recipe.base.hf or _uncompressed(pieces, folder / "vocab.txt")
+    vocabulary = recipe.base.hf or uncompressed(pieces, folder / "vocab.txt")
     tokenizer = tokenizers.open(vocabulary)
     articles = list(read_articles(required(data, "linked_text/ernie_wiki_sample/docs.jsonl")))
     others = list(dict.fromkeys(english_texts(data)))
@@ -103,11 +103,6 @@ def _table(
     table: EntityTable = train(known, recipe).table(known)
     table.save(folder)
     return table
-
-
-def _uncompressed(path: Path, to: Path) -> Path:
-    to.write_text("".join(f"{line}\n" for _, line in lines(path)), encoding="utf-8")
-    return to
 
 
 def joined_graph(data: Path) -> KnowledgeGraph:

@@ -17,9 +17,9 @@ import torch
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus
-from kelm.data.reader import Enricher
 from kelm.data.labeled_text import Label, labeled_text
 from kelm.data.ranked_pairs import Groups, Relevance, ranked_pairs
+from kelm.data.reader import Enricher
 from kelm.data.tagged_words import Words, WordTags, tagged_words
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.base import Objective
