@@ -265,7 +265,10 @@ def _input(count: int) -> tuple[str, KnowledgeGraph, list[str]]:
     while len(triples) < _TRIPLES:
         head, relation, tail = random.integers(0, 45_000, 3) % (45_000, 8, 45_000)
         triples.append((words[head], words[relation], words[tail]))
-    texts = ["".join(random.choice(words, 60)) for _ in range(count)]
+    texts = [
+        "".join(str(random.choice(words)) + "".join(random.choice(letters, 12)) for _ in range(16))
+        for _ in range(count)
+    ]
     return "made up at HowNet's size", _graph(triples), texts
 
 

@@ -4,7 +4,7 @@
 
 An entity is found if its type, its first and its last word are right. As in conlleval, an entity begins at "B-" (or
 "S-"), where the type changes, and at an "I-" (or "E-") with nothing of its type before it, so that IOB1, IOB2 and IOBES
-are read alike; BILOU and BMES are, too. Entities end with their sentence.
+are read alike; BILOU and BMES are, too, also without types ("B", "M", "E"). Entities end with their sentence.
 
 Source: Tjong Kim Sang and De Meulder, 2003; the script conlleval.
 """
@@ -21,6 +21,7 @@ __all__ = ["OUTSIDE", "Entity", "entities", "entity_scores", "type_of"]
 
 Entity = tuple[str, int, int]  # type, first and last word, both included
 OUTSIDE = "O"
+_BARE = frozenset("BIESLUM")  # chunks without a type, as of word segmentation
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
@@ -41,12 +42,13 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def type_of(tag: str) -> str:
-    """Returns a tag's type: what follows the dash; a tag of another form is its own."""
-    return tag[2:] if tag[1:2] == "-" else tag
+    """Returns a tag's type: what follows the dash, "" of a bare "B" or the like; a tag of another form is its own."""
+    return "" if tag in _BARE else tag[2:] if tag[1:2] == "-" else tag
 
 
 def _prefix(tag: str) -> str:
-    return tag[0] if tag[1:2] == "-" else "S"  # a tag of another form, as of a part of speech, marks its word alone
+    # a tag of another form, as of a part of speech, marks its word alone
+    return tag[0] if tag[1:2] == "-" or tag in _BARE else "S"
 
 
 def entity_scores(
@@ -71,7 +73,7 @@ def entity_scores(
         right += sum(one == other for one, other in zip(answer, guess, strict=True))
         count += len(answer)
     scores = _scores(hits.total(), said.total(), asked.total(), "")
-    for kind in sorted({*types, *asked, *said}):
+    for kind in sorted({*types, *asked, *said} - {""}):
         scores |= _scores(hits[kind], said[kind], asked[kind], f"_{kind}")
     return {**scores, "accuracy": share(right, count)}
 

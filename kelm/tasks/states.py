@@ -2,7 +2,7 @@
 
 "pooled"     tanh(dense([CLS])), as BERT reads it     one vector a text
 "first"      [CLS] as it leaves the encoder           one a text
-"mean"       the mean of all tokens                   one a text
+"mean"       the mean of its tokens, branches aside                   one a text
 
 A task may name more: states of tokens that a part points at, such as markers.
 """

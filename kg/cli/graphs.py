@@ -174,6 +174,8 @@ def export(
     from kg import io
     from kg.io import names
 
+    if language is not None and "spo" not in (format, *(ending[1:] for ending in to.suffixes)):
+        raise InputError("only .spo is written in words", field="--language", remedy="Leave it out, or write .spo.")
     opened = opened_graph(source)
     left_behind = io.write(opened, to, format=format, language=language)
     if labels is not None:

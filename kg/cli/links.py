@@ -107,8 +107,9 @@ def link(
     from kg.linking.command import link as run
 
     path = None if text == Path("-") else text
-    if path is not None and not path.is_file():
-        raise InputError("cannot be opened: no such file", path=path, remedy="Check the path.")
+    if path is not None and (path.is_dir() or not path.exists()):
+        problem = "is a folder, not a text" if path.is_dir() else "cannot be opened: no such file"
+        raise InputError(problem, path=path, remedy="Name a text file, or - for standard input.")
     if save is not None and save.suffix != SAVED:
         raise InputError(f"a file of names ends with {SAVED}", field="--save", remedy=f"Write {save}{SAVED}.")
     given = {
@@ -118,14 +119,22 @@ def link(
         "--stop": None if stop is None else _lines(stop),
         "--overlapping": "all" if overlapping else None,
     }
+    if save is not None and text is None:
+        linking = {"--encoder": encoder, "--coherence": coherence, "--threshold": threshold, "--html": html}
+        if given_too := [name for name, value in linking.items() if value]:
+            raise InputError(
+                f"names alone are kept, without {', '.join(given_too)}",
+                field="--save",
+                remedy="Name a text, or leave it out.",
+            )
     graphs, names = _names(source, language, given, also=also, counts=counts)
-    how = Choice(encoder=encoder, vectors=vectors, nothing=nothing, coherence=coherence, threshold=threshold)
-    linker = how.linker(names, list(graphs.values()), language)
     if save is not None:
         names.save(save)
         print(f"{save}: {len(names):,} names", file=sys.stderr)
         if text is None:
             return
+    how = Choice(encoder=encoder, vectors=vectors, nothing=nothing, coherence=coherence, threshold=threshold)
+    linker = how.linker(names, list(graphs.values()), language)
     run(linker, path, language, candidates=candidates, page=html, graphs=graphs, processes=processes)
 
 

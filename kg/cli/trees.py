@@ -40,7 +40,7 @@ def tree(
 
     from kg.enrich.branches import BranchOptions
     from kg.enrich.shown_tree import show_tree_of
-    from kg.enrich.tree_picture import draw_tree, visible, write_page
+    from kg.enrich.tree_picture import draw_tree, page, visible, write
     from kg.terminal import show_tree
 
     if not text.strip():
@@ -49,8 +49,11 @@ def tree(
         language=language, most=most, hops=2 if hops == 2 else 1, incoming=incoming, priority=tuple(priority or ())
     )
     found = show_tree_of(text, opened_graph(source), options, length=length, tokenizer=tokenizer)
-    for path in filter(None, (svg, html)):
-        write_page(path, draw_tree(found.tokens, visible(found.tree)), text)
+    if svg or html:
+        picture = draw_tree(found.tokens, visible(found.tree))
+        for path, content in ((svg, picture), (html, page(picture, text))):
+            if path is not None:
+                write(path, content)
     if as_json:
         print(json.dumps([asdict(token) for token in found.tokens], ensure_ascii=False, indent=1))
         return

@@ -99,15 +99,20 @@ def evaluate(
     if judged is None:
         raise InputError("there are no triples to rank", field="--test", remedy="Name a source of held-out triples.")
     tuning = parts.valid if valid is None else opened_graph(valid)
-    false = (parts.valid_negatives, parts.test_negatives) if negatives is None else map(opened_graph, negatives)
-    untrue, untrue_test = false
+    untrue, untrue_test = parts.valid_negatives, parts.test_negatives
+    if negatives is not None:
+        untrue, untrue_test = map(opened_graph, negatives)
+    elif test is not None or valid is not None:  # the folder's own are about its own triples
+        untrue = untrue_test = None
     if negatives and tuning is None:
         raise InputError("thresholds need true triples, too", field="--valid", remedy="Name a source of them.")
+    if valid is not None and negatives is None:
+        raise InputError("true triples alone tune nothing", field="--valid", remedy="Name false ones: --negatives.")
     held_out = [part for part in (parts.valid, parts.test) if part is not None]
     embedding = open_embedding(vectors)
     further = [opened_graph(one) for one in known or ()]
     found = run(embedding, parts.train, judged, known=[*held_out, *further], filtered=not raw, by=ways)
-    if tuning and untrue and untrue_test:
+    if tuning is not None and untrue is not None and untrue_test is not None:
         found["classification"] = classified(embedding, parts.train, (tuning, untrue), (judged, untrue_test))
     if as_json:
         print(json.dumps(found, indent=1))

@@ -172,17 +172,29 @@ def classified(
     valid: tuple[KnowledgeGraph, KnowledgeGraph],
     test: tuple[KnowledgeGraph, KnowledgeGraph],
 ) -> dict[str, float]:
-    """Tells true triples from false ones; returns the figures of `kg.embeddings.classification.classify`.
+    """Tells true triples from false ones; returns the figures of `kg.embeddings.classification.classify`, and how many
+    triples had a name that the graph lacks.
 
     Args:
         valid: true and false triples that tune the thresholds, matched by name.
         test: those that are judged.
 
     Raises:
-        InputError: the embedding was trained on another graph, or there is nothing to judge.
+        InputError: the embedding was trained on another graph, or one of the parts has no triple with known names.
     """
     check_same_graph(graph, len(embedding.entities), graph.relation_count, embedding.graph)
-    return classify(embedding, *(named_triples(part, graph) for part in (*valid, *test)))
+    parts = {
+        name: (part, named_triples(part, graph))
+        for name, part in zip(("valid", "valid negatives", "test", "test negatives"), (*valid, *test), strict=True)
+    }
+    for name, (part, known) in parts.items():
+        if not len(known):
+            raise InputError(
+                f"none of the {len(part)} triples of {name} has names of the embedded graph",
+                remedy="Check that all were read with the same identifiers.",
+            )
+    left_out = sum(len(part) - len(known) for part, known in parts.values())
+    return {**classify(embedding, *(known for _, known in parts.values())), "left_out": left_out}
 
 
 def named_triples(

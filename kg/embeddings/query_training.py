@@ -106,7 +106,8 @@ class QueryTraining(TrainingRun):
             group["lr"] = self.recipe.rate * share
 
     def _batches(self) -> Iterator[list[tuple[Side, Int64[np.ndarray, "row 3"]]]]:
-        """Yields the steps of an epoch: what is asked at each side. A triple is asked at both ends in one step."""
+        """Yields the steps of an epoch: what is asked at each side. A triple is asked at both ends in one step, unless
+        the triples of a question come together."""
         if self.recipe.training != "kvsall":
             if self.recipe.together > 1:
                 yield from self._gathered()

@@ -85,7 +85,8 @@ class EmbeddingRecipe:
         training: "sampled" compares the true answer with some others, "1vsall" with all entities, "kvsall" all true
             answers to a question with all entities at once (Dettmers et al., 2018, section 4.1).
         together: up to so many triples of a question are put in one step, where it is asked and compared with all
-            entities only once ("1vsall" with cross-entropy). The loss stays, the steps are less random.
+            entities only once ("1vsall" with cross-entropy). The loss stays, but for dropout, which then is
+            one for all of them; the steps are less random.
         negatives: corrupted answers, drawn once a step and shared by its triples ("sampled").
         typed_negatives: share of them that is drawn from entities seen at that side of the step's relations, each
             for the questions whose relation it was seen with (`kg.embeddings.negatives`; Krompass et al., 2015).

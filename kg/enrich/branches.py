@@ -59,10 +59,9 @@ class BranchOptions:
 
     def __post_init__(self) -> None:
         for name in ("most", "longest"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"expected 1 or more, found {getattr(self, name)}", field=name, remedy="Give a number."
-                )
+            value: object = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1):
+                raise InputError(f"expected a whole number from 1, found {value!r}", field=name, remedy="Give one.")
         if self.hops not in (1, 2):
             raise InputError(f"expected 1 or 2, found {self.hops}", field="hops", remedy="Give 1 for no second hop.")
 
@@ -127,7 +126,7 @@ class Branches:
         if entity not in self._known:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[entity] = tuple(self._made(entity))
+            self._known[entity] = tuple(islice(self._made(entity), self.options.most))
         return self._known[entity]
 
     def id(self, entity: str) -> int:
@@ -147,15 +146,21 @@ class Branches:
         return digest("branches 1", graph, words, language_code(options.language), said, lists)
 
     def _made(self, entity: int) -> Iterator[Branch]:
-        branches = (self._branch(entity, triple, said) for triple, said in self._said(entity))
-        yield from islice((branch for branch in branches if branch is not None), self.options.most)
+        told: set[str] = set()
+        for triple, said in self._said(entity):
+            branch = self._branch(entity, triple, said)
+            if branch is not None and branch.text not in told:
+                told.add(branch.text)
+                yield branch
 
     def _branch(self, entity: int, triple: int, said: str) -> Branch | None:
         """Returns the branch of a triple, with a second hop where there is one and room for it; None if too long."""
         if self.options.hops == 2:
-            for further, more in self._said(self._other(triple, entity)):
+            other = self._other(triple, entity)
+            for further, more in self._said(other):
                 text = f"{said}, {more}"
-                if further != triple and len(tokens := self._tokens(text)) <= self.options.longest:
+                back = further == triple or self._other(further, other) == entity
+                if not back and len(tokens := self._tokens(text)) <= self.options.longest:
                     return Branch(text, tokens, (triple, further))
         tokens = self._tokens(said)
         return Branch(said, tokens, (triple,)) if 0 < len(tokens) <= self.options.longest else None

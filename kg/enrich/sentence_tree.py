@@ -43,6 +43,7 @@ __all__ = ["Grown", "SentenceTree", "Twig", "graft", "graft_all"]
 Cut = Literal["branches", "end"]
 _COLUMNS = ("tokens", "spans", "words", "segments")
 _CODES = ("positions", "branch", "anchor")
+_UNBOUNDED = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class SentenceTree:
 
     Attributes:
         branches: of the graph's entities.
-        length: tokens of a text with its branches.
+        length: tokens of a text with its branches; a trunk that is longer stays as it is, and gets none.
         positions: how many the model has; a branch that would reach beyond is left out.
         most: branches of a mention.
         cut: what gives way if a text grows too long: whole branches, or, as in the original code, its end.
@@ -207,15 +208,18 @@ class SentenceTree:
             if text.branch is not None:
                 raise KelmError(f"{text.origin or text.text[:40]!r} has branches already. Grow a tree once.")
         found = self.twigs_all(texts, mentions)
-        kept = [
-            twigs if self.cut == "end" else self.fitting(text, twigs)
-            for text, (_, twigs) in zip(texts, found, strict=True)
-        ]
+        room = self.length if self.cut == "branches" else _UNBOUNDED
+        kept = [self.fitting(text, twigs, room) for text, (_, twigs) in zip(texts, found, strict=True)]
         grown = graft_all(texts, [spans for spans, _ in found], kept) if texts else []
+        counts = [
+            [0, len(spans), len(some), len(twigs) - len(some)] for (spans, twigs), some in zip(found, kept, strict=True)
+        ]
         if self.cut == "end":
+            for count, text in zip(counts, grown, strict=True):
+                assert text.branch is not None
+                whole = len(set(text.branch[: self.length].tolist()) - set(text.branch[self.length :].tolist()) - {0})
+                count[2:] = [whole, sum(count[2:]) - whole]
             grown = [_ended(text, self.length) for text in grown]
-        pairs = zip(found, kept, strict=True)
-        counts = [(0, len(spans), len(some), len(twigs) - len(some)) for (spans, twigs), some in pairs]
         rows = np.array(counts, dtype=np.int64).reshape(-1, 4, 1)
         return [text.having(Grown(*map(torch.from_numpy, row))) for text, row in zip(grown, rows, strict=True)]
 
@@ -246,9 +250,13 @@ class SentenceTree:
         order = sorted(range(len(branches)), key=lambda number: (-round(fits[number], 6), number))
         return [branches[number] for number in order[: self.most]]
 
-    def fitting(self, text: Encoded, twigs: Sequence[Twig]) -> list[Twig]:
-        """Returns the branches that there is room for, the best first."""
-        room = self.length - len(text)
+    def fitting(self, text: Encoded, twigs: Sequence[Twig], length: int | None = None) -> list[Twig]:
+        """Returns the branches that there is room for, the best first.
+
+        Args:
+            length: tokens of the text with them; `length` of the tree if not given.
+        """
+        room = (self.length if length is None else length) - len(text)
         trunk = _positions(text)
         kept = []
         for twig in twigs:
@@ -261,7 +269,8 @@ class SentenceTree:
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the result."""
         relevance = None if self.relevance is None else digest(self.relevance.tobytes().hex())
-        return digest("sentence tree 1", self.branches.fingerprint(), self.length, self.cut, self.most, relevance)
+        sizes = [self.length, self.positions, self.most]
+        return digest("sentence tree 1", self.branches.fingerprint(), sizes, self.cut, relevance)
 
 
 Known = Sequence[tuple[Mention, int]]  # mentions with their entities' ids
@@ -315,9 +324,21 @@ def _aligned(text: Encoded, known: Known) -> Placed:
 
 
 def _ended(text: Encoded, length: int) -> Encoded:
-    """Returns the first tokens of a text, whatever is lost."""
+    """Returns the first tokens of a text, whatever is lost: of parts that point beyond them, the rows go, and of words
+    the places."""
     columns = {name: getattr(text, name)[:length] for name in (*_COLUMNS, *_CODES)}
-    return text.having(**columns)
+    return text.having(*(_cut(part, length) for part in text.parts.values()), **columns)
+
+
+def _cut(part: Part, length: int) -> Part:
+    values = {column.name: getattr(part, column.name) for column in fields(part)}  # type: ignore[arg-type]
+    tokens = [name for name, counts in part.indices.items() if counts == "token"]
+    if len(tokens) == 1:  # a list of words, say: each stays, and is nowhere
+        values[tokens[0]] = torch.where(values[tokens[0]] < length, values[tokens[0]], -1)
+    elif tokens:
+        inside = torch.stack([values[name] < length for name in tokens]).all(0)
+        values = {name: value[inside] for name, value in values.items()}
+    return type(part)(**values)
 
 
 def _unit(vector: Float[np.ndarray, "width"]) -> Float[np.ndarray, "width"]:

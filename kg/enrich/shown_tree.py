@@ -94,6 +94,7 @@ def show_tree_of(
     [encoded] = words.encode([text], length=length)
     [(spans, twigs)] = grower.twigs_all([encoded], [found])
     tree = grower.grow(encoded, found)
-    mentions = [next(one for one in found if one.start <= int(encoded.spans[first, 0]) < one.end) for first, _ in spans]
+    places = [(int(encoded.spans[first, 0]), int(encoded.spans[last, 1])) for first, last in spans]
+    mentions = [next(one for one in found if one.start < end and start < one.end) for start, end in places]
     tokens = tokens_of_tree(tree, [words.piece(int(token)) for token in tree.tokens])
     return ShownTree(tree, tokens, mentions, twigs, grower.fitting(encoded, twigs))

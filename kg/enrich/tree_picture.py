@@ -20,7 +20,7 @@ from jaxtyping import Bool
 from kelm.batch import Encoded, pack
 from kelm.data.folders import file_aside
 
-__all__ = ["Token", "draw_tree", "tokens_of_tree", "visible", "write_page"]
+__all__ = ["Token", "draw_tree", "page", "tokens_of_tree", "visible", "write"]
 
 _LETTER, _BOX, _ROW, _GAP, _CELL = 8, 22, 64, 8, 9  # pixels
 _STYLE = """text { font: 13px ui-monospace, monospace; fill: #1b1f24; } .small { font-size: 10px; fill: #57606a; }
@@ -91,16 +91,19 @@ def draw_tree(tokens: Sequence[Token], sees: Bool[np.ndarray, "token token"]) ->
     )
 
 
-def write_page(path: Path, picture: str, title: str) -> None:
-    """Writes the picture as SVG, or as a page if the path ends with .html.
+def write(path: Path, content: str) -> None:
+    """Writes a picture or a page.
 
     Raises:
         CheckpointError: it cannot be written.
     """
-    page = path.suffix.lower() in (".html", ".htm")
     with file_aside(path) as aside:
-        content = _PAGE.format(title=escape(title), picture=picture) if page else picture
         aside.write_text(content, encoding="utf-8")
+
+
+def page(picture: str, title: str) -> str:
+    """Returns an HTML page with the picture."""
+    return _PAGE.format(title=escape(title), picture=picture)
 
 
 def _width(token: Token) -> float:

@@ -91,7 +91,8 @@ class AliasLinker:
         if not len(linker) and not set(linker.dropped) - {NO_ENTITY}:
             there = ", ".join(sorted({code for one in graphs for code in one.labels.entities.languages})) or "none"
             raise InputError(
-                "the graph's entities have no names" + (f" in {', '.join(sorted(languages))}" if languages else ""),
+                "the graph's entities have no names"
+                + (f" in {', '.join(filter(None, sorted(languages)))}" if languages else ""),
                 field="languages",
                 remedy=f"Names it has: {there}. Add some: kelm graph build facts.tsv --labels names.tsv.",
             )

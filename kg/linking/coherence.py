@@ -98,7 +98,8 @@ class Coherent:
 
     def _weighed(self, candidates: Sequence[Candidate], votes: Mapping[str, float]) -> tuple[Candidate, ...]:
         """Returns the candidates with scores, whose sum is that of their probabilities."""
-        raised = [one.probability * exp(self.weight * votes.get(one.entity, 0.0)) for one in candidates]
+        most = max((votes.get(one.entity, 0.0) for one in candidates), default=0.0)  # so that no power overflows
+        raised = [one.probability * exp(self.weight * (votes.get(one.entity, 0.0) - most)) for one in candidates]
         mass, whole = sum(one.probability for one in candidates), sum(raised)
         scored = [  # divided first, so that a mention's only candidate keeps its probability to the last bit
             replace(one, score=mass * (score / whole)) for one, score in zip(candidates, raised, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -138,12 +138,13 @@ def link(
     named = graphs or {}
     title = f"{next(iter(named), 'saved names')}: {text or 'standard input'}"
     label = partial(label_of, list(named.values()), language=language or "en")
-    texts, mentions = write_page(page, everywhere(_pair), title=title, label=label)
+    texts, mentions = write_page(page, everywhere(partial(_pair, candidates)), title=title, label=label)
     print(f"{page}: {texts:,} texts, {mentions:,} mentions")
 
 
-def _pair(text: str, mentions: list[Mention]) -> tuple[str, list[Mention]]:
-    return text, mentions
+def _pair(most: int, text: str, mentions: list[Mention]) -> tuple[str, list[Mention]]:
+    """Returns what a page shows; the best candidate, which is the answer, always stays."""
+    return text, [replace(mention, candidates=mention.candidates[: max(1, most)]) for mention in mentions]
 
 
 def _texts(path: Path | None) -> Iterator[str]:

@@ -170,7 +170,7 @@ def _folded(characters: str, marks: str) -> str:
         apart = unicodedata.normalize("NFKD", characters)
         characters = "".join(character for character in apart if not _droppable(character))
     once = unicodedata.normalize("NFKC", characters).translate(_PUNCTUATION).casefold()
-    once = once.replace("i\u0307", "i").replace("ı", "i")
+    once = once.replace("ı", "i").replace("i\u0307", "i")
     return unicodedata.normalize("NFKC", once).casefold()
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kelm.errors import InputError
-from kg.linking.base import NIL, Candidate, EntityLinker, Mention
+from kg.linking.base import NIL, Candidate, Disambiguator, Mention
 from kg.linking.linking_sets import LinkingText
 from kg.linking.scores import judged
 
@@ -23,17 +23,25 @@ __all__ = ["Cautious", "silenced", "tuned_threshold"]
 
 
 def silenced(mentions: Sequence[Mention], threshold: float) -> list[Mention]:
-    """Returns the mentions; where the best candidate is not above `threshold`, "no entity" comes before it.
+    """Returns the mentions; where the best candidate is not above `threshold`, "no entity" comes first.
+
+    It has the probability that is left, so that all together have no more than 1: here the order tells the answer.
 
     >>> silenced([Mention(0, 5, "Smith", (Candidate("Q5", 0.02),))], 0.1)[0].entity is None
     True
     """
     return [
-        replace(mention, candidates=(Candidate(NIL, threshold), *mention.candidates))
+        replace(mention, candidates=_doubted(mention.candidates))
         if mention.candidates and mention.candidates[0].probability <= threshold
         else mention
         for mention in mentions
     ]
+
+
+def _doubted(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    named = [one for one in candidates if one.entity != NIL]
+    rest = 1.0 - sum(one.probability for one in named)
+    return (Candidate(NIL, max(0.0, rest)), *named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +57,7 @@ class Cautious:
     [None, 'Q90']
     """
 
-    linker: EntityLinker
+    linker: Disambiguator
     threshold: float
 
     def __post_init__(self) -> None:
@@ -65,6 +73,13 @@ class Cautious:
     def link_all(self, texts: Sequence[str], language: str | None = None) -> list[list[Mention]]:
         """Returns the mentions of each text."""
         return [silenced(mentions, self.threshold) for mentions in self.linker.link_all(texts, language)]
+
+    def disambiguate(
+        self, texts: Sequence[str], places: Sequence[Sequence[tuple[int, int]]], language: str | None = None
+    ) -> list[list[Mention]]:
+        """Returns a mention for each place of each text."""
+        found = self.linker.disambiguate(texts, places, language)
+        return [silenced(mentions, self.threshold) for mentions in found]
 
 
 def tuned_threshold(

@@ -21,10 +21,11 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from kelm.batch import Encoded
-from kelm.data.corpus import Corpus, Text
-from kelm.data.labeled_text import labeled_text
+from kelm.data.corpus import Corpus, Text, digest
+from kelm.data.labeled_text import Label, labeled_text
 from kelm.data.sources import JsonLines, TextFiles
 from kelm.errors import InputError
 from kelm.model import Encoder
@@ -129,13 +130,13 @@ class KBert:
         if data is None:
             raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
         work = _Work(self, data, out, say)
-        record.write(out, record.environment())
+        record.keep(out, work.fingerprints())
         log = OutcomeLog(out / "outcomes.jsonl", KBertOutcome)
-        done = {(one.seed, one.size) for one in log.done}
+        done = {(one.seed, one.size, one.arm) for one in log.done}
         for seed in self.seeds:
             for size in self.sizes:
-                if (seed, size) not in done:
-                    log.add(list(work.outcomes(seed, size)))
+                if arms := [arm for arm in self.arms if (seed, size, arm) not in done]:
+                    log.add(list(work.outcomes(seed, size, arms)))
         return table(log.done)
 
 
@@ -146,13 +147,18 @@ class _Work:
     out: Path
     say: Callable[[str], None]
 
-    def outcomes(self, seed: int, size: int) -> Sequence[KBertOutcome]:
+    def fingerprints(self) -> Mapping[str, str]:
+        """Returns what was read, by name."""
+        texts = [[text.text, int(text[Label].label[0])] for text in (*self.train, *self.test)]
+        return {"graph": self.graph.fingerprint(), "vocabulary": self.words.fingerprint(), "texts": digest(texts)}
+
+    def outcomes(self, seed: int, size: int, arms: Sequence[KBertArm]) -> Sequence[KBertOutcome]:
         random = np.random.default_rng((seed, size))
         chosen = sorted(random.choice(len(self.train), min(size, len(self.train)), replace=False).tolist())
         judged = self.test if len(self.test) <= self.options.test else self.test[: self.options.test]
         found: list[KBertOutcome] = []
         trained: dict[str, Learner] = {}
-        for arm in self.options.arms:
+        for arm in arms:
             taught, asked = ("knowledge", "none") if arm == "ablated" else (arm, arm)
             if taught not in trained:
                 trained[taught] = self._trained(self.grown([self.train[n] for n in chosen], taught, seed), seed)
@@ -247,13 +253,33 @@ class _Trunk:
 
 
 def shuffled_tails(graph: KnowledgeGraph, seed: int) -> KnowledgeGraph:
-    """Returns the graph with the tails of each relation dealt anew among its triples: as many triples, other facts."""
+    """Returns the graph with the tails of each relation dealt anew among its triples: other facts of the same entities.
+
+    Where a triple would come twice or lead from an entity to itself, two tails change places, in up to twenty rounds;
+    the few that are left are dropped.
+    """
     random = np.random.default_rng(seed)
     triples = graph.triples()
     for relation in range(graph.relation_count):
         [rows] = np.nonzero(triples[:, 1] == relation)
-        triples[rows, 2] = triples[random.permutation(rows), 2]
-    return graph.with_triples(triples)
+        heads, tails = triples[rows, 0], triples[random.permutation(rows), 2]
+        for _ in range(20):
+            wrong = _wrong(heads, tails)
+            if not len(wrong):
+                break
+            others = random.integers(len(rows), size=len(wrong))
+            for one, other in zip(wrong.tolist(), others.tolist(), strict=True):
+                tails[one], tails[other] = tails[other], tails[one]
+        triples[rows, 2] = tails
+    return graph.with_triples(triples[triples[:, 0] != triples[:, 2]])
+
+
+def _wrong(heads: Int[np.ndarray, "triple"], tails: Int[np.ndarray, "triple"]) -> Int[np.ndarray, "wrong"]:
+    """Returns the triples of a relation that lead back, or that came before."""
+    _, first = np.unique(np.stack((heads, tails), axis=1), axis=0, return_index=True)
+    again = np.ones(len(heads), bool)
+    again[first] = False
+    return np.flatnonzero(again | (heads == tails))
 
 
 def table(outcomes: Sequence[KBertOutcome]) -> str:

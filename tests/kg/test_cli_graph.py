@@ -288,7 +288,7 @@ def test_evaluation_tells_intervals_relations_cardinalities_and_true_from_false(
     assert found["relation"] == {"in": {"triples": 2, **found["both"]}}
     assert found["cardinality"]["N-1"]["all"] == {"triples": 2, **found["both"]}
     assert found["cardinality"]["N-1"]["head"] == found["head"]
-    assert set(found["classification"]) == {"accuracy", "precision", "recall", "f1"}
+    assert set(found["classification"]) == {"accuracy", "precision", "recall", "f1", "left_out"}
     assert run(arguments) == 0
     shown = capsys.readouterr().out
     assert all(title in shown for title in ("95 % from", "by relation", "N-1, head", "true or false"))

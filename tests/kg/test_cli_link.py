@@ -145,7 +145,7 @@ def test_standard_input_that_is_no_utf8_is_refused_as_a_file_is(
     assert len(shown.out.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("options", "told"), [([], "no names. Names"), (["--language", "xx"], "no names in , xx")])
+@pytest.mark.parametrize(("options", "told"), [([], "no names. Names"), (["--language", "xx"], "no names in xx")])
 def test_a_graph_without_names_links_nothing_and_says_so(
     options: list[str], told: str, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
