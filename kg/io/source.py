@@ -74,7 +74,7 @@ def chunks(
                 continue
             yield _numbered(b"".join((*rest, block[:cut])), journal, line_ends)
             rest = [block[cut:]] if cut < len(block) else []
-            journal.progress(journal.line, raw.tell() / max(total, 1))
+            journal.progress(journal.line, raw.tell() / total if total else 0.0)  # a pipe has no size and no place
         if rest:
             yield _numbered(b"".join((*rest, b"\n")), journal, line_ends)
         journal.progress(journal.line, 1.0)

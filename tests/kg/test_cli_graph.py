@@ -302,3 +302,12 @@ def test_evaluation_tells_intervals_relations_cardinalities_and_true_from_false(
     assert "--valid: thresholds need true triples" in capsys.readouterr().err
     assert run(["graph", "evaluate", out, str(parts), "--by", "relations"]) == 2
     assert 'Did you mean "relation"?' in capsys.readouterr().err
+    unknown = parts / "unknown.tsv"
+    unknown.write_text("nobody\tin\tnowhere\n")
+    wrong = ["--negatives", str(unknown), str(unknown), "--valid", str(parts / "valid.txt")]
+    assert run(["graph", "evaluate", out, train, "--test", str(parts / "test.txt"), *wrong]) == 2
+    assert "none of the 1 triples of valid negatives has names" in " ".join(capsys.readouterr().err.split())
+    assert run(["graph", "evaluate", out, str(parts), "--test", str(parts / "valid.txt"), "--json"]) == 0
+    assert "classification" not in json.loads(capsys.readouterr().out)  # the folder's negatives are of its own test
+    assert run(["graph", "evaluate", out, str(parts), "--valid", str(parts / "valid.txt")]) == 2
+    assert "true triples alone tune nothing" in capsys.readouterr().err

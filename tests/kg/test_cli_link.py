@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +208,10 @@ def test_what_is_not_probable_enough_links_to_nothing(two_towns: Path, linked: L
         [0.6]
     )  # one more than two triples, against one more than one
     assert linked(two_towns, "Oxford", "--threshold", "0.55")["mentions"] == [[0, 6, "town1"]]
-    assert linked(two_towns, "Oxford", "--threshold", "0.61")["mentions"] == [[0, 6, None]]
+    doubted = linked(two_towns, "Oxford", "--threshold", "0.61")
+    assert (doubted["mentions"], doubted["scores"]) == ([[0, 6, None]], [None])
+    assert [entity for entity, _ in doubted["candidates"][0]] == ["", "town1", "town2"]
+    assert sum(share for _, share in doubted["candidates"][0]) == pytest.approx(1)
 
 
 def test_a_checkpoint_reads_the_text_and_keeps_the_entities_vectors(
@@ -275,3 +280,36 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_linked(
     shown = capsys.readouterr()
     assert told in " ".join(shown.err.split())
     assert shown.out == ""
+
+
+def test_a_pipe_is_read_as_a_file_and_a_folder_is_no_text(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("In Oxford.\n"))
+    writer.start()
+    capsys.readouterr()
+    assert run(["graph", "link", str(folder), str(pipe)]) == 0
+    writer.join()
+    assert json.loads(capsys.readouterr().out)["mentions"] == [[3, 9, "city1"]]
+    assert run(["graph", "link", str(folder), str(tmp_path)]) == 2
+    assert "is a folder, not a text" in capsys.readouterr().err
+
+
+def test_a_page_shows_as_many_candidates_as_are_asked_for(two_towns: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Oxford\n")
+    shown = []
+    for most in ("5", "1"):
+        page = tmp_path / f"{most}.html"
+        arguments = [str(two_towns), str(tmp_path / "t.txt"), "--html", str(page), "--candidates", most]
+        assert run(["graph", "link", *arguments]) == 0
+        shown.append(page.read_text().count("town2"))
+    assert shown[0] > shown[1] == 0
+
+
+def test_names_alone_are_kept_without_options_of_linking(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["graph", "link", str(folder), "--save", str(tmp_path / "n.safetensors"), "--coherence", "4"]) == 2
+    assert "names alone are kept, without --coherence" in capsys.readouterr().err

@@ -99,3 +99,25 @@ def test_the_table_gives_means_intervals_and_differences_by_seed() -> None:
 def test_data_are_needed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder of data is given"):
         study().run(None, tmp_path, print)
+
+
+def test_dealing_keeps_nearly_all_triples_where_tails_are_few() -> None:
+    random = np.random.default_rng(0)
+    pairs = {(int(head), int(tail)) for head, tail in random.integers(0, 30, (400, 2)) if head != tail}
+    graph = KnowledgeGraph.from_triples([(f"e{head}", "r", f"e{tail}") for head, tail in sorted(pairs)])
+    for seed in range(5):
+        shuffled = shuffled_tails(graph, seed)
+        assert len(shuffled) > 0.97 * len(graph)
+        assert (shuffled.heads != shuffled.tails).all()
+
+
+def test_results_of_other_data_are_refused_and_further_arms_are_added(world: Path, tmp_path: Path) -> None:
+    quick = {"steps": 2, "base": Pretraining(width=64, layers=1, steps=2, tokens=256, length=24)}
+    study(arms=("none",), **quick).run(world, tmp_path / "out", lambda _: None)
+    said: list[str] = []
+    study(arms=("none", "knowledge"), **quick).run(world, tmp_path / "out", said.append)
+    assert [line.split(",")[0] for line in said] == ["knowledge"]
+    lines = (world / "train.tsv").read_text().replace("asia", "x").replace("africa", "asia").replace("x\t", "africa\t")
+    (world / "train.tsv").write_text(lines)
+    with pytest.raises(InputError, match="was made from other data"):
+        study(arms=("none",), **quick).run(world, tmp_path / "out", said.append)

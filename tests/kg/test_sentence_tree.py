@@ -328,3 +328,44 @@ def test_the_trunk_is_not_changed_by_branches_that_it_does_not_see(words: Tokeni
     seen = torch.from_numpy(tree.anchor[tree.branch == 0] >= 0)
     torch.testing.assert_close(with_branches[trunk][~seen], plain[~seen], atol=1e-6, rtol=1e-5)
     assert not torch.allclose(with_branches[trunk][seen], plain[seen], atol=1e-4)
+
+
+def test_what_the_original_cut_takes_away_is_named_by_no_part(words: Tokenizer) -> None:
+    [text] = words.encode([TEXT])
+    found = [mention(TEXT, "Tim Cook", "Cook"), mention(TEXT, "Beijing", "Beijing")]
+    linked = align(text, found, {"Cook": 5, "Beijing": 7})
+    whole = SentenceTree(Branches(GRAPH, words), 99, 99).grow(linked, found)
+    for length in range(3, len(whole) + 1):
+        cut = SentenceTree(Branches(GRAPH, words), length, 99, cut="end").grow(linked, found)
+        assert len(cut) == length
+        assert (cut[Mentions].last < length).all()
+        assert whole.branch is not None
+        inside = set(whole.branch[:length].tolist()) - set(whole.branch[length:].tolist()) - {0}
+        assert int(cut[Grown].branches) == len(inside)
+        assert int(cut[Grown].branches + cut[Grown].left_out) == 3
+    short = SentenceTree(Branches(GRAPH, words), 99, len(text), cut="end").grow(text, found)
+    assert short.positions is not None
+    assert short.positions.max() < len(text)
+
+
+def test_no_branch_says_the_same_as_another_or_leads_back(words: Tokenizer) -> None:
+    graph = KnowledgeGraph.from_triples(
+        [("A", "r1", "B"), ("A", "r2", "B"), ("B", "r3", "A"), ("B", "r4", "C")],
+        labels={"en": {"A": "berlin", "B": "germany", "C": "europe", "r1": "in", "r2": "of", "r3": "has", "r4": "in"}},
+    )
+
+    def said(**options) -> list[str]:
+        branches = Branches(graph, words, BranchOptions(most=9, longest=64, **options))
+        return [branch.text for branch in branches(graph.entities.id("A"))]
+
+    assert said(relation=False, incoming=True) == ["germany"]
+    assert said(hops=2, incoming=True) == [
+        "in: germany, in: europe", "of: germany, in: europe", "germany: has, in: europe",
+    ]  # fmt: skip
+
+
+def test_a_trunk_that_is_longer_than_the_tree_may_be_stays_whole(words: Tokenizer) -> None:
+    [text] = words.encode([TEXT])
+    tree = grower(words, length=4).grow(text, [mention(TEXT, "Beijing", "Beijing")])
+    assert tree.tokens.tolist() == text.tokens.tolist()
+    assert (int(tree[Grown].branches), int(tree[Grown].left_out)) == (0, 2)

@@ -14,6 +14,7 @@ from kelm.cli import run
 from kg.enrich.branches import BranchOptions
 from kg.enrich.shown_tree import show_tree_of
 from kg.enrich.tree_picture import draw_tree, visible
+from kg.graph import KnowledgeGraph
 from tests.kg.test_sentence_tree import GRAPH, TEXT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -85,3 +86,17 @@ def test_a_picture_and_a_page_are_written(saved: str, tmp_path: Path, capsys: py
     page = html.read_text(encoding="utf-8")
     assert "<h1>Beijing &amp; &lt;Tim Cook&gt;</h1>" in page
     assert svg.read_text(encoding="utf-8") in page
+
+
+def test_a_mention_within_a_token_gets_its_branches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = {"th": {"Bangkok": "กรุงเทพ", "Thailand": "ประเทศไทย", "capital": "เมืองหลวง"}}
+    KnowledgeGraph.from_triples([("Bangkok", "capital", "Thailand")], labels=labels).save(tmp_path / "thai")
+    assert run(["graph", "tree", str(tmp_path / "thai"), "ฉันรักกรุงเทพมาก", "--language", "th"]) == 0
+    assert "เมืองหลวง: ประเทศไทย" in capsys.readouterr().out
+
+
+def test_the_option_and_not_the_ending_says_what_is_written(saved: str, tmp_path: Path) -> None:
+    svg, html = tmp_path / "tree.html", tmp_path / "page"
+    assert run(["graph", "tree", saved, TEXT, "--svg", str(svg), "--html", str(html)]) == 0
+    assert svg.read_text(encoding="utf-8").startswith("<svg")
+    assert html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -134,3 +134,9 @@ def test_types_that_never_occur_are_told_if_asked_for() -> None:
 def test_a_word_more_or_less_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         entity_scores([["O", "O"]], [["O"]])
+
+
+def test_chunks_without_a_type_are_read_by_their_letters() -> None:
+    assert entities(["B", "I", "I", "O", "B"]) == [("", 0, 2), ("", 4, 4)]
+    assert entities(["B", "M", "E", "S"]) == [("", 0, 2), ("", 3, 3)]
+    assert entities(["NOUN", "NOUN"]) == [("NOUN", 0, 0), ("NOUN", 1, 1)]
