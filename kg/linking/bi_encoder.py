@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch.nn.functional import normalize
@@ -25,7 +25,7 @@ from kelm.model.extension import Stream
 from kelm.model.pooling import span_means
 from kelm.typing import Float, Int, Tensor
 
-__all__ = ["Choice", "Described", "Places", "mention_vectors", "text_vectors"]
+__all__ = ["MEAN", "Choice", "Described", "Places", "Reading", "mention_vectors", "text_vectors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,22 @@ class Described:
         return len(self.text) + sum(map(len, self.entities.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the vector of a text is read from its tokens' states.
+
+    Attributes:
+        state: the mean of all tokens, or the "first" one: [CLS] or <s>.
+        unit: scaled to length 1.
+    """
+
+    state: Literal["mean", "first"] = "mean"
+    unit: bool = True
+
+
+MEAN = Reading()
+
+
 def mention_vectors(batch: Batch, stream: Stream, context: float) -> Float[Tensor, "mention width"]:
     """Returns a vector of length 1 for each of the batch's `Places`.
 
@@ -91,7 +107,14 @@ def mention_vectors(batch: Batch, stream: Stream, context: float) -> Float[Tenso
     return normalize((1 - context) * own + context * around, dim=-1)
 
 
-def text_vectors(batch: Batch, stream: Stream, text: Int[Tensor, "entity"]) -> Float[Tensor, "entity width"]:
-    """Returns a vector of length 1 for each of these texts of the batch (their numbers)."""
+def text_vectors(
+    batch: Batch,
+    stream: Stream,
+    text: Int[Tensor, "entity"],
+    reading: Reading = MEAN,
+) -> Float[Tensor, "entity width"]:
+    """Returns a vector for each of these texts of the batch (their numbers)."""
     texts = batch[Texts]
-    return normalize(span_means(stream.hidden, texts.row[text], texts.first[text], texts.last[text]), dim=-1)
+    row, first, last = texts.row[text], texts.first[text], texts.last[text]
+    read = stream.hidden[row, first] if reading.state == "first" else span_means(stream.hidden, row, first, last)
+    return normalize(read, dim=-1) if reading.unit else read

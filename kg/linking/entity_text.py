@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Bool, Int, Int64
 
 from kelm.data.corpus import digest
 from kelm.errors import InputError
@@ -78,6 +78,17 @@ class EntityText:
         types = [self._name(table.types, kinds.names, kind) for kind in telling[: self.options.types]]
         said = self._descriptions.get(entity) or "; ".join(self._neighbors(entity))
         return named + (f" ({', '.join(types)})" if types else "") + (f": {said}" if said else "")
+
+    def relation(self, relation: int) -> str:
+        """Returns the name of a relation (its id)."""
+        return self._name(self.graph.labels.relations, self.graph.relation_names, relation)
+
+    def told(self) -> Bool[np.ndarray, "entity"]:
+        """Returns which entities have a name in some language, or a description; the others have an identifier only."""
+        told = np.zeros(self.graph.entity_count, np.bool_)
+        told[self.graph.labels.entities.owner] = True
+        told[list(self._descriptions)] = True
+        return told
 
     def fingerprint(self) -> str:
         """Returns a digest: equal digests, equal texts."""

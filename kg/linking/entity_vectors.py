@@ -8,7 +8,7 @@ A changed encoder, graph or option has another key, so that vectors are never ou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ from kelm.data.corpus import digest
 from kelm.model import Encoder
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
-from kg.linking.bi_encoder import text_vectors
+from kg.linking.bi_encoder import MEAN, Reading, text_vectors
 from kg.linking.entity_text import EntityText
 
-__all__ = ["encoder_digest", "entity_vectors"]
+__all__ = ["encoder_digest", "entity_vectors", "read_texts"]
 
 _TOKENS = 4096  # of a batch
 _TOGETHER = 4096  # entities that are tokenized at once
@@ -38,14 +38,16 @@ def entity_vectors(
     length: int = 32,
     only: Collection[str] | None = None,
     cache: str | Path | None = None,
+    reading: Reading = MEAN,
 ) -> EntityTable:
-    """Returns a vector of length 1 for each entity of the graph.
+    """Returns a vector for each entity of the graph: by default the mean state of its text, of length 1.
 
     Args:
         encoder: is set to evaluation mode, as `ContextualLinker` does.
         length: tokens of an entity's text; longer ones are cut.
         only: the entities that are asked for, such as the candidates of what shall be linked; None: all.
         cache: folder of tables; one that is there under the key is opened, else the table is written. None: in memory.
+        reading: how a text becomes a vector.
 
     Raises:
         CheckpointError: the table under the key is damaged, or cannot be written.
@@ -56,12 +58,13 @@ def entity_vectors(
     graph = texts.graph
     entities = list(graph.entities) if only is None else sorted(name for name in only if name in graph.entities)
     key = digest(
-        "entity vectors 1",
+        "entity vectors 2",
         encoder_digest(encoder),
         tokenizer.fingerprint(),
         texts.fingerprint(),
         length,
         None if only is None else entities,
+        [reading.state, reading.unit],
     )
     place = None if cache is None else Path(cache) / key
     if place is not None and place.is_dir():
@@ -70,8 +73,7 @@ def entity_vectors(
     for first in range(0, len(entities), _TOGETHER):
         said = [texts(graph.entities.id(name)) for name in entities[first : first + _TOGETHER]]
         encoded = tokenizer.encode(said, length=min(length, encoder.config.longest))
-        for numbers, some in _encoded(encoder, encoded):
-            vectors[first + np.array(numbers)] = some
+        vectors[first : first + len(said)] = read_texts(encoder, encoded, reading)
     table = EntityTable.from_vectors(entities, vectors, facts={"key": key, "graph": graph.fingerprint()})
     if place is None:
         return table
@@ -79,17 +81,21 @@ def entity_vectors(
     return EntityTable.open(place, verify=False)
 
 
-def _encoded(
-    encoder: Encoder, texts: Sequence[Encoded]
-) -> Iterator[tuple[list[int], Float32[np.ndarray, "text width"]]]:
-    """Yields numbers of texts of similar length and their vectors, without dropout."""
+def read_texts(
+    encoder: Encoder,
+    texts: Sequence[Encoded],
+    reading: Reading = MEAN,
+) -> Float32[np.ndarray, "text width"]:
+    """Returns the vectors of texts, without dropout; the encoder is set to evaluation mode."""
     encoder.eval()
     device = next(encoder.parameters()).device
+    vectors = np.zeros((len(texts), encoder.config.hidden_size), np.float32)
     for numbers in bucketed([len(text) for text in texts], _TOKENS, None):
         batch = pack([texts[number] for number in numbers], pad=encoder.config.pad_token_id).to(device)
         with torch.no_grad():
-            vectors = text_vectors(batch, encoder.encode(batch), torch.arange(len(numbers), device=device))
-        yield numbers, vectors.float().cpu().numpy()
+            some = text_vectors(batch, encoder.encode(batch), torch.arange(len(numbers), device=device), reading)
+        vectors[numbers] = some.float().cpu().numpy()
+    return vectors
 
 
 def encoder_digest(encoder: Encoder) -> str:

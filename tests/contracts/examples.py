@@ -32,6 +32,7 @@ from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
 from kg.enrich.described_corpus import described_mentions
+from kg.enrich.described_triples import described_triples
 from kg.enrich.grower import sentence_tree
 from kg.enrich.linked_corpus import linked_text
 from kg.enrich.marked_corpora import marked_mentions, marked_pairs
@@ -40,7 +41,9 @@ from kg.fusion.ernie import Ernie
 from kg.graph import KnowledgeGraph
 from kg.linking.base import Mentions
 from kg.linking.bi_encoder import Choice, Described
+from kg.linking.triple_text import DescribedTriple
 from kg.objectives.entity_alignment import EntityAlignment
+from kg.objectives.knowledge_embedding import KnowledgeEmbedding
 from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.relations import RelationClassification, mark_pair
@@ -160,6 +163,14 @@ def _described(text: Encoded) -> Described:
     return Described(text, mentions, entities, number=text.number, origin=text.origin)
 
 
+def _triple(text: Encoded) -> DescribedTriple:
+    """A chain of entities over two relations, each beside a corrupted one."""
+    head, tail = text.number, text.number + 1
+    texts = {number: _plain_text(100 + number, 5 + number % 3) for number in (head, tail, 9)}
+    corrupted: Any = {"head": (9,), "tail": (9,)}
+    return DescribedTriple(head, text.number % 2, tail, texts, corrupted=corrupted, number=head, origin=text.origin)
+
+
 def objective_texts(plugin: str) -> list[Any]:
     """The same texts as an objective reads them."""
     return [OBJECTIVE_PARTS.get(plugin, lambda same: same)(text) for text in texts_of("")]
@@ -187,6 +198,11 @@ def _entity_alignment() -> tuple[Encoder, Objective[Any]]:
     encoder = _ernie()
     words = cast(Tokenizer, WordList())
     return encoder, EntityAlignment(encoder.config, tokenizer=words, entities=ENTITIES, width=WIDTH)
+
+
+def _knowledge_embedding() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, KnowledgeEmbedding(encoder.config, relations=2, earlier=4)
 
 
 def _mention_description() -> tuple[Encoder, Objective[Any]]:
@@ -297,12 +313,21 @@ def _described_corpus(path: Path) -> Corpus[Any]:
     return described_mentions(str(path), graph=str(folder), tokenizer=words(), config=config)
 
 
+def _triples(path: Path) -> Corpus[Any]:
+    """The graph whose triples are the file's lines."""
+    read = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    names = {name: [f"the {name}"] for line in read for name in line}
+    KnowledgeGraph.from_triples([(h, r, t) for h, r, t in read], labels={"en": names}).save(path.parent / "triples")
+    return _corpus(described_triples, path.parent / "triples", relation="condition")
+
+
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions}
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie}
 OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "classification": _labeled,
     "entity_alignment": _with_mentions,
     "entity_typing": _typed,
+    "knowledge_embedding": _triple,
     "mention_description": _described,
     "ranking": _ranked,
     "relations": _related,
@@ -313,6 +338,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "classification": _classification,
     "entity_alignment": _entity_alignment,
     "entity_typing": _entity_typing,
+    "knowledge_embedding": _knowledge_embedding,
     "mention_description": _mention_description,
     "mlm": _mlm,
     "ranking": _ranking,
@@ -323,6 +349,11 @@ CORPORA: dict[str, CorpusExample] = {
     "described_mentions": CorpusExample(
         [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
         _described_corpus,
+    ),
+    "described_triples": CorpusExample(
+        [{"head": f"Q{number}", "relation": "on", "tail": f"Q{number * 2 % 7}"} for number in range(6)],
+        _triples,
+        lambda line: "\t".join(line.values()),
     ),
     "labeled_text": CorpusExample(
         [{"text": text, "label": "odd" if number % 2 else "even"} for number, text in enumerate(SENTENCES)],
