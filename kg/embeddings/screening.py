@@ -119,13 +119,19 @@ class ScreenedQueries:
         self._kept = (side, distinct, self._asked(known, links, side))
         return self._kept[2][torch.from_numpy(rows)]
 
+    def given(
+        self, entities: Int64[np.ndarray, "row"], relations: Int64[np.ndarray, "row"], side: Side
+    ) -> Float32[torch.Tensor, "row width"]:
+        """Returns the vectors of the known entities of questions; a subclass may read them with the relation."""
+        return self.entities[torch.from_numpy(entities)]
+
     @torch.no_grad()
     def _asked(
         self, given: Int64[np.ndarray, "row"], relations: Int64[np.ndarray, "row"], side: Side
     ) -> Float32[torch.Tensor, "row width"]:
         if self.reciprocal and side == "head":
             relations, side = relations + self.relation_count, "tail"
-        known = self.entities[torch.from_numpy(given)]
+        known = self.given(given, relations, side)
         distinct, links = (torch.from_numpy(found) for found in np.unique(relations, return_inverse=True))
         return self.interaction.queries(known, self.relations[distinct], links, side, self.shared)
 

@@ -28,7 +28,7 @@ from kelm.errors import InputError, KelmError
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Stream
 from kelm.objectives.base import Losses, Objective
-from kelm.typing import Bool, Float, Tensor
+from kelm.typing import Bool, Float, Int, Tensor
 from kg.graph import KnowledgeGraph
 from kg.linking.bi_encoder import Reading, text_vectors
 from kg.linking.triple_text import DescribedTriple
@@ -108,11 +108,11 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
         asked = batch[Asked]
         given = entities[asked.given]
         if self.relation == "condition":
-            given = text_vectors(batch, stream, asked.text, self.reading).float()
+            given = self._read(batch, stream, asked.text)
         if self.has_table:
             moves = self.relation_vectors(asked.relation)
         elif self.relation == "text":
-            moves = text_vectors(batch, stream, asked.text, self.reading).float()
+            moves = self._read(batch, stream, asked.text)
         else:
             return given
         back = torch.arange(len(given), device=given.device) >= len(given) // 2
@@ -143,7 +143,7 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
     def loss(self, batch: Batch, stream: Stream) -> Losses:
         asked, rows = batch[Asked], batch[EntityRows]
         with torch.autocast(stream.hidden.device.type, enabled=False):  # half precision is too coarse for τ = .05
-            entities = text_vectors(batch, stream, rows.text, self.reading).float()
+            entities = self._read(batch, stream, rows.text)
             queries = self.queries(batch, stream, entities)
             scores, allowed = self.scores(queries, entities), self.negatives(batch)
             right = scores[torch.arange(len(scores), device=scores.device), asked.right]
@@ -155,6 +155,10 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
                 self.earlier.push(entities.detach(), rows.entity)
             summed = (self._infonce if self.kind == "infonce" else self._kepler)(right, scores, allowed)
         return {self.name: summed}
+
+    def _read(self, batch: Batch, stream: Stream, text: Int[Tensor, "text"]) -> Float[Tensor, "text width"]:
+        vectors = text_vectors(batch, stream, text, self.reading)
+        return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
 
     def _infonce(
         self,

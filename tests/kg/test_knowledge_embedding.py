@@ -1,0 +1,368 @@
+"""Knowledge embedding over texts: both losses against slow oracles, what is a negative, the queue."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kelm.batch import Batch, Encoded, Texts
+from kelm.data.bucketing import with_room
+from kelm.data.corpus import InMemory
+from kelm.data.stream import BatchStream
+from kelm.errors import InputError, KelmError
+from kelm.model import Encoder, EncoderConfig
+from kelm.training.learner import Learner
+from kelm.training.recipe import Checkpoints, Training
+from kelm.training.trainer import Trainer
+from kg.embeddings.answers import Side
+from kg.graph import KnowledgeGraph
+from kg.linking.triple_text import DescribedTriple
+from kg.objectives.earlier_vectors import EarlierVectors
+from kg.objectives.knowledge_embedding import KnowledgeEmbedding
+from kg.objectives.mention_description import EntityRows
+from kg.objectives.triple_batch import Asked
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 40,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "initializer_range": 0.2,
+}
+NAME = "knowledge_embedding"
+USES = ("table", "text", "condition")
+
+
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(EncoderConfig(vocab_size=60, **SIZES)).double().eval()
+
+
+def text(*ids: int) -> Encoded:
+    count = np.arange(len(ids) + 2)
+    row = np.array([2, *ids, 3])
+    return Encoded("", row, np.stack([count, count + 1], 1), count, np.zeros_like(count))
+
+
+# entity 5 reads like entity 3
+ENTITIES = {1: text(11, 12), 2: text(13), 3: text(14, 15, 16), 4: text(17, 18), 5: text(14, 15, 16), 6: text(19)}
+RELATIONS = [text(40), text(41, 42)]
+
+
+def triple(head: int, relation: int, tail: int, heads: tuple[int, ...], tails: tuple[int, ...]) -> DescribedTriple:
+    known: dict[Side, Any] = {
+        "tail": np.array(sorted({t for h, r, t in TRUE if (h, r) == (head, relation)})),
+        "head": np.array(sorted({h for h, r, t in TRUE if (r, t) == (relation, tail)})),
+    }
+    questions: dict[Side, Encoded] = {"tail": text(50, head, relation), "head": text(51, tail, relation)}
+    used = {one: ENTITIES[one] for one in (head, tail, *heads, *tails)}
+    corrupted: dict[Side, tuple[int, ...]] = {"head": heads, "tail": tails}
+    return DescribedTriple(head, relation, tail, used, RELATIONS[relation], questions, corrupted, known, number=head)
+
+
+# (1, 0, 6) is true but no triple of the batch; 2 is the head of two triples, so each has an answer of the other's
+TRUE = [(1, 0, 2), (1, 0, 6), (2, 1, 3), (2, 1, 4), (3, 0, 1)]
+TRIPLES = [
+    triple(1, 0, 2, (4, 5), (3, 5)),
+    triple(2, 1, 3, (6, 1), (1, 2)),
+    triple(2, 1, 4, (3, 5), (5, 6)),
+    triple(3, 0, 1, (2, 4), (4, 6)),
+]
+
+
+def made(**options: Any) -> tuple[Encoder, KnowledgeEmbedding]:
+    model = encoder()
+    torch.manual_seed(1)
+    objective = KnowledgeEmbedding(model.config, relations=2, **options).double().eval()
+    return model, objective
+
+
+def loss_of(model: Encoder, objective: KnowledgeEmbedding, triples: list[DescribedTriple]) -> Tensor:
+    batch = objective.collate(triples, 0)
+    return objective.loss(batch, model.encode(batch))[NAME]
+
+
+def slow_loss(
+    model: Encoder,
+    objective: KnowledgeEmbedding,
+    relation: str,
+    state: str,
+    triples: list[DescribedTriple],
+    in_batch: bool,
+    self_negatives: bool = True,
+) -> float:
+    """One text at a time, one score at a time, from the formulas; dictionaries by entity in place of matrices."""
+    infonce = objective.kind == "infonce"
+
+    def vector(of: Encoded) -> Tensor:
+        read = model(torch.from_numpy(of.tokens)[None]).last_hidden_state[0].detach()
+        found = read.mean(0) if state == "mean" else read[0]
+        return found / found.square().sum().sqrt() if infonce else found
+
+    def query(one: DescribedTriple, side: Side) -> Tensor:
+        given = one.texts[one.head if side == "tail" else one.tail]
+        start = vector(one.questions[side] if relation == "condition" else given)
+        if relation == "condition" and infonce:
+            return start
+        move = vector(RELATIONS[one.relation]) if relation == "text" else table[one.relation]
+        return start + move if side == "tail" else start - move
+
+    def score(asked: Tensor, candidate: Tensor) -> float:
+        if infonce:
+            return float(asked @ candidate) / math.sqrt(float(asked @ asked)) / math.sqrt(float(candidate @ candidate))
+        difference = (asked - candidate).abs()
+        return objective.gamma - float(difference.sum() if objective.norm == 1 else difference.square().sum().sqrt())
+
+    def log_sigmoid(value: float) -> float:
+        return -math.log1p(math.exp(-value)) if value > 0 else value - math.log1p(math.exp(value))
+
+    table = objective.relation_vectors.weight.detach() if objective.has_table else torch.zeros(2, 16)
+    entities = sorted({entity for one in triples for entity in one.texts})
+    total = 0.0
+    for one in triples:
+        positives, negatives, softmax = [], [], 0.0
+        for side in ("tail", "head"):
+            right, given = (one.tail, one.head) if side == "tail" else (one.head, one.tail)
+            asked = query(one, side)
+            wrong = []
+            for entity in entities if in_batch else one.corrupted[side]:
+                completed = (one.head, one.relation, entity) if side == "tail" else (entity, one.relation, one.tail)
+                same = ENTITIES[entity].tokens.tolist() == ENTITIES[right].tokens.tolist()
+                if completed not in TRUE and not same and (self_negatives or entity != given):
+                    wrong.append(score(asked, vector(ENTITIES[entity])))
+            positives.append(score(asked, vector(ENTITIES[right])))
+            negatives += wrong
+            if infonce:
+                heat = math.exp(objective.log_temperature.item())
+                best = (positives[-1] - objective.margin) / heat
+                softmax += math.log(math.exp(best) + sum(math.exp(each / heat) for each in wrong)) - best
+        if infonce:
+            total += softmax / 2
+        else:
+            mean = sum(log_sigmoid(-each) for each in negatives) / len(negatives)
+            total += (-log_sigmoid(sum(positives) / 2) - mean) / 2
+    return total
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.parametrize("relation", USES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "kepler", "norm": 1, "state": "first"},
+        {"loss": "kepler", "norm": 2, "state": "mean", "gamma": 9.0},
+        {"loss": "infonce", "state": "mean"},
+        {"loss": "infonce", "state": "first", "margin": 0.3, "temperature": 0.5},
+    ],
+    ids=lambda options: f"{options['loss']}-{options['state']}",
+)
+def test_the_loss_is_that_of_a_slow_oracle(options: dict[str, Any], relation: str, in_batch: bool) -> None:
+    model, objective = made(relation=relation, in_batch=in_batch, **options)
+    loss = loss_of(model, objective, TRIPLES)
+    assert loss.item() == pytest.approx(
+        slow_loss(model, objective, relation, options["state"], TRIPLES, in_batch), rel=1e-9
+    )
+    assert objective.collate(TRIPLES, 0).units == {NAME: 4}
+
+
+def test_the_given_entity_can_be_left_out_of_the_negatives() -> None:
+    model, objective = made(self_negatives=False)
+    expected = slow_loss(model, objective, "table", "mean", TRIPLES, True, self_negatives=False)
+    assert loss_of(model, objective, TRIPLES).item() == pytest.approx(expected, rel=1e-9)
+    assert loss_of(*made(), TRIPLES).item() > expected * 1.001
+
+
+@pytest.mark.parametrize("relation", USES)
+def test_no_known_answer_and_nothing_that_reads_like_the_right_one_is_a_negative(relation: Any) -> None:
+    _, objective = made(relation=relation)
+    batch = objective.collate(TRIPLES, 0)
+    entities = batch[EntityRows].entity.tolist()
+    against = [{entities[at] for at in np.flatnonzero(row.numpy())} for row in objective.negatives(batch)]
+    assert entities == [1, 2, 3, 4, 5, 6]
+    assert against[0] == {1, 3, 4, 5}  # (1, 0, ?): 2 and 6 are answers
+    assert against[1] == {1, 2, 6}  # (2, 1, ?): 3 and 4 are answers, 5 reads like 3
+    assert against[2] == {1, 2, 5, 6}  # the same question, where 4 is the right one: 5 is none of its answers
+    assert against[7] == {1, 2, 4, 6}  # (?, 0, 1): 3 is the answer, 5 reads like it
+
+
+def test_answers_of_the_batch_are_known_even_if_the_triples_bring_none() -> None:
+    _, objective = made()
+    bare = [replace(one, known={}) for one in TRIPLES]
+    batch = objective.collate(bare, 0)
+    at = batch[EntityRows].entity.tolist().index
+    allowed = objective.negatives(batch)
+    assert not allowed[1, at(4)] and not allowed[2, at(3)]
+    assert allowed[0, at(6)]  # which only `known` tells
+
+
+def test_every_distinct_text_is_read_once() -> None:
+    for relation, texts in (("table", 5), ("text", 5 + 2), ("condition", 5 + 7)):  # of 8 questions two are the same
+        _, objective = made(relation=relation)
+        batch = objective.collate(TRIPLES, 0)
+        assert len(batch[Texts].row) == texts
+        assert len(batch[Asked].given) == 8
+
+
+@pytest.mark.parametrize("relation", USES)
+@pytest.mark.parametrize("loss", ["kepler", "infonce"])
+def test_there_is_no_parameter_without_a_gradient(loss: Any, relation: Any) -> None:
+    model, objective = made(loss=loss, relation=relation)
+    loss_of(model, objective, TRIPLES).backward()
+    expected = (
+        {"relation_vectors.weight"} if relation == "table" or (relation, loss) == ("condition", "kepler") else set()
+    )
+    expected |= {"log_temperature"} if loss == "infonce" else set()
+    assert {
+        name for name, each in objective.named_parameters() if each.grad is not None and each.grad.any()
+    } == expected
+    assert {name for name, _ in objective.named_parameters()} == expected
+    untouched = [name for name, each in model.named_parameters() if each.grad is None]
+    assert all(name.startswith("pooler") for name in untouched)
+
+
+@pytest.mark.parametrize("loss", ["kepler", "infonce"])
+@pytest.mark.parametrize("relation", USES)
+def test_own_negatives_give_the_same_sum_however_a_batch_is_divided(loss: Any, relation: Any) -> None:
+    model, objective = made(loss=loss, relation=relation, in_batch=False)
+    whole = loss_of(model, objective, TRIPLES)
+    for parts in ([[one] for one in TRIPLES], [TRIPLES[:1], TRIPLES[1:]], [TRIPLES[::-1]]):
+        total = sum(loss_of(model, objective, part).item() for part in parts)
+        assert whole.item() == pytest.approx(total, rel=1e-10)
+    batch = with_room(objective.collate, 30)(TRIPLES, 0)
+    assert objective.loss(batch, model.encode(batch))[NAME].item() == pytest.approx(whole.item(), rel=1e-10)
+
+
+def test_the_table_starts_in_the_papers_range() -> None:
+    objective = KnowledgeEmbedding(encoder().config, loss="kepler", relations=400, gamma=4.0)
+    bound = 6 / 16
+    weight = objective.relation_vectors.weight.detach()
+    assert bool((weight.abs() <= bound).all()) and weight.abs().max() > 0.99 * bound
+    assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.03)
+
+
+def earlier_batch(objective: KnowledgeEmbedding, model: Encoder) -> tuple[Batch, Tensor]:
+    batch = objective.collate(TRIPLES[3:], 0)  # entities 1, 2, 3, 4, 6
+    return batch, objective.loss(batch, model.encode(batch))[NAME]
+
+
+def test_vectors_of_earlier_batches_are_negatives_in_training_unless_they_are_known() -> None:
+    model, objective = made(earlier=8)
+    _, plain = made()
+    objective.train()
+    alone = loss_of(model, plain, TRIPLES[3:])
+    assert earlier_batch(objective, model)[1].item() == pytest.approx(alone.item())  # nothing is there yet
+    queue = objective.earlier
+    assert queue is not None and queue.entities.tolist() == [-1, -1, -1, 1, 2, 3, 4, 6]
+
+    first = TRIPLES[:1]  # (1, 0, 2) among 1, 2, 3, 4, 5; (1, 0, 6) is known
+    sharp = math.exp(-objective.log_temperature.item())
+    batch = objective.collate(first, 0)
+    stream = model.encode(batch)
+    ids, rows = queue.entities.clone(), queue.vectors.clone()
+    entities = {
+        entity: state / state.norm()
+        for entity, one in first[0].texts.items()
+        for state in [model(torch.from_numpy(one.tokens)[None]).last_hidden_state[0].mean(0).detach()]
+    }
+    move, expected = objective.relation_vectors.weight[0].detach(), 0.0
+    for given, sign, right, known in ((1, 1, 2, {2, 6}), (2, -1, 1, {1})):
+        asked = entities[given] + sign * move
+        asked = asked / asked.norm()
+        wrong = [float(asked @ entities[one]) for one in entities if one not in known]
+        wrong += [float(asked @ row) for one, row in zip(ids.tolist(), rows, strict=True) if one not in {*known, -1}]
+        best = sharp * (float(asked @ entities[right]) - objective.margin)
+        expected += (math.log(math.exp(best) + sum(math.exp(sharp * one) for one in wrong)) - best) / 2
+    loss = objective.loss(batch, stream)[NAME]
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    loss.backward()  # though the queue has moved on
+    assert queue.entities.tolist() == [3, 4, 6, 1, 2, 3, 4, 5]
+
+    objective.eval()
+    before = queue.vectors.clone()
+    assert loss_of(model, objective, first).item() == pytest.approx(loss_of(model, plain, first).item())
+    assert torch.equal(queue.vectors, before)
+
+
+def test_a_queue_keeps_the_last_and_nothing_that_is_not_finite() -> None:
+    queue = EarlierVectors(3, 2)
+    queue.push(torch.arange(10.0).view(5, 2), torch.arange(5))
+    assert queue.entities.tolist() == [2, 3, 4]
+    assert queue.vectors.tolist() == [[4, 5], [6, 7], [8, 9]]
+    queue.push(torch.tensor([[math.nan, 1.0]]), torch.tensor([7]))
+    assert queue.entities.tolist() == [3, 4, -1] and bool(queue.vectors.isfinite().all())
+    allowed = queue.allowed(2, torch.tensor([0, 1]), torch.tensor([4, 9]))
+    assert allowed.tolist() == [[True, False, False], [True, True, False]]
+
+
+def test_a_run_that_was_interrupted_goes_on_with_the_very_queue(tmp_path: Any) -> None:
+    def trained(folder: str, resume: bool = False) -> Learner:
+        torch.manual_seed(0)
+        model = Encoder(EncoderConfig(vocab_size=60, **SIZES))
+        objective = KnowledgeEmbedding(model.config, relations=2, earlier=7)
+        learner = Learner(model, [objective])
+        stream = BatchStream(InMemory(TRIPLES), objective.collate, tokens=30, pool=4, seed=3)
+        Trainer(
+            learner,
+            {NAME: stream},
+            train=Training(steps=6, seed=1),
+            checkpoints=Checkpoints(every=3),
+            folder=tmp_path / folder,
+            resume=resume,
+        ).run()
+        return learner
+
+    whole = trained("whole")
+    queue = whole.state_dict()[f"objectives.{NAME}.earlier.entities"]
+    assert bool((queue >= 0).any())
+    step = tmp_path / "whole" / "checkpoints" / "step-00000003"
+    assert step.is_dir()
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-00000006", ignore_errors=True)
+    again = trained("again", resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gamma": 0.0},
+        {"norm": 3},
+        {"margin": -0.1},
+        {"temperature": 0.0},
+        {"temperature": math.inf},
+        {"earlier": -1},
+        {"relations": 0},
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        KnowledgeEmbedding(encoder().config, **{"relations": 2, **options})
+
+
+def test_the_number_of_relations_comes_from_the_graph_or_is_asked_for(tmp_path: Any) -> None:
+    KnowledgeGraph.from_triples([("a", "p", "b"), ("a", "q", "b"), ("a", "r", "b")]).save(tmp_path / "graph")
+    objective = KnowledgeEmbedding(encoder().config, graph=str(tmp_path / "graph"))
+    assert objective.relation_vectors.num_embeddings == 3
+    with pytest.raises(KelmError, match="how many relations"):
+        KnowledgeEmbedding(encoder().config)
+    assert not KnowledgeEmbedding(encoder().config, relation="text").has_table
+
+
+def test_a_triple_that_does_not_fit_the_objective_is_told() -> None:
+    _, objective = made(relation="condition")
+    with pytest.raises(InputError, match='Set relation = "condition" in the options of the corpus'):
+        objective.collate([replace(TRIPLES[0], questions={})], 0)
+    _, table = made()
+    with pytest.raises(InputError, match="relation 7 is none of 2"):
+        table.collate([replace(TRIPLES[0], relation=7)], 0)
