@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ def described_embedding(
         moves = moves[_rows(texts, relations, len(moves))]
     elif objective.relation == "text":
         moves = read_texts(encoder, texts.relations(range(graph.relation_count)), reading)
-    norm = objective.norm if objective.kind == "kepler" else 2
+    norm: Literal[1, 2] = 1 if objective.kind == "kepler" and objective.norm == 1 else 2
     recipe = EmbeddingRecipe(model="transe", norm=norm, width=width)
     vectors = np.array(table.vectors)  # a memory map that cannot be written to is no tensor
     embedding = KnowledgeGraphEmbedding(TransE(norm), vectors, moves, recipe, graph.fingerprint())
