@@ -13,7 +13,9 @@ Source: Wang et al., 2021 (KEPLER), section 3.2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -31,6 +33,7 @@ from kg.linking.triple_text import DescribedTriple, TripleText
 __all__ = ["DescribedTriples", "described_triples"]
 
 Relation = Literal["table", "text", "condition"]
+_TOGETHER = 64  # triples whose texts are tokenized at once
 
 
 class DescribedTriples(Corpus[DescribedTriple]):
@@ -80,9 +83,11 @@ class DescribedTriples(Corpus[DescribedTriple]):
                 field="graph",
                 remedy="Build the graph with labels or descriptions in the language that is asked for.",
             )
-        for number in range(start or shard.index, len(graph), shard.count):
-            if usable[number]:
-                yield self._described(number), number + shard.count
+        numbers = range(start or shard.index, len(graph), shard.count)
+        for first in range(0, len(numbers), _TOGETHER):
+            some = [number for number in numbers[first : first + _TOGETHER] if usable[number]]
+            for triple in self._described(some):
+                yield triple, triple.number + shard.count
 
     def fingerprint(self) -> str:
         known = [graph.fingerprint() for graph in self._known_graphs]
@@ -90,26 +95,33 @@ class DescribedTriples(Corpus[DescribedTriple]):
             "DescribedTriples", self._texts.fingerprint(), self.relation, self.negatives, self.seed, *sorted(known)
         )
 
-    def _described(self, number: int) -> DescribedTriple:
+    def _described(self, numbers: Sequence[int]) -> Iterator[DescribedTriple]:
+        """Yields the triples of these numbers; their texts are tokenized together."""
         graph = self.opened
-        head, relation, tail = (int(column[number]) for column in (graph.heads, graph.relations, graph.tails))
-        known = {side: self._answers_to(head, relation, tail, side) for side in SIDES}
-        corrupted = {side: self._corrupted(number, side, known[side]) for side in SIDES}
-        asked: Mapping[Side, int] = {"head": tail, "tail": head}
-        return DescribedTriple(
-            head,
-            relation,
-            tail,
-            self._texts.entities([head, tail, *corrupted["head"], *corrupted["tail"]]),
-            self._texts.relations([relation])[0] if self.relation == "text" else None,
-            {side: self._texts.questions(side, [(asked[side], relation)])[0] for side in SIDES}
-            if self.relation == "condition"
-            else {},
-            corrupted,
-            known,
-            number=number,
-            origin=f"{self.graph if isinstance(self.graph, str) else 'graph'}:{number + 1}",
-        )
+        columns = (graph.heads[numbers].tolist(), graph.relations[numbers].tolist(), graph.tails[numbers].tolist())
+        triples: list[DescribedTriple] = []
+        for number, head, relation, tail in zip(numbers, *columns, strict=True):
+            known = {side: self._answers_to(head, relation, tail, side) for side in SIDES}
+            corrupted = {side: self._corrupted(number, side, known[side]) for side in SIDES}
+            origin = f"{self.graph if isinstance(self.graph, str) else 'graph'}:{number + 1}"
+            triples.append(
+                DescribedTriple(head, relation, tail, {}, None, {}, corrupted, known, number=number, origin=origin)
+            )
+        used = [(one.head, one.tail, *one.corrupted["head"], *one.corrupted["tail"]) for one in triples]
+        texts = self._texts.entities(chain.from_iterable(used))
+        relations = self._texts.relations(columns[1] if self.relation == "text" else ())
+        asked: Mapping[Side, Sequence[int]] = {"head": columns[2], "tail": columns[0]}
+        questions = {
+            side: self._texts.questions(side, list(zip(asked[side], columns[1], strict=True)))
+            for side in (SIDES if self.relation == "condition" else ())
+        }
+        for place, triple in enumerate(triples):
+            yield replace(
+                triple,
+                texts={entity: texts[entity] for entity in used[place]},
+                relation_text=relations[place] if relations else None,
+                questions={side: read[place] for side, read in questions.items()},
+            )
 
     def _answers_to(self, head: int, relation: int, tail: int, side: Side) -> Int64[np.ndarray, "answer"]:
         asked = question_keys(np.array([[head, relation, tail]], np.int64), side, self.opened.relation_count)

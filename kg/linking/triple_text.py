@@ -85,7 +85,7 @@ class TripleText:
     def questions(self, side: Side, asked: Iterable[tuple[int, int]]) -> list[Encoded]:
         """Returns the texts of questions after a side, each given as the known entity and the relation (ids)."""
         said = [(self.says(entity), self.says.relation(relation)) for entity, relation in asked]
-        first, second = (list(column) for column in zip(*said, strict=True))
+        first, second = [entity for entity, _ in said], [relation for _, relation in said]
         if side == "head":
             first, second = second, first
         return self.tokenizer.encode(first, second, length=self.length)

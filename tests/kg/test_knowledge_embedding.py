@@ -366,3 +366,17 @@ def test_a_triple_that_does_not_fit_the_objective_is_told() -> None:
     _, table = made()
     with pytest.raises(InputError, match="relation 7 is none of 2"):
         table.collate([replace(TRIPLES[0], relation=7)], 0)
+
+
+@pytest.mark.parametrize("loss", ["kepler", "infonce"])
+def test_states_in_half_precision_are_compared_in_full(loss: Any) -> None:
+    model, objective = made(loss=loss)
+    model, objective = model.float(), objective.float()
+    batch = objective.collate(TRIPLES, 0)
+    stream = model.encode(batch)
+    half = stream.hidden.bfloat16()
+    exact = objective.loss(batch, stream.having(hidden=half.float()))[NAME]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = objective.loss(batch, stream.having(hidden=half))[NAME]
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(exact.item(), rel=0.02)  # means of states and unit vectors are rounded
