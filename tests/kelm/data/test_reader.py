@@ -1,6 +1,7 @@
 """The reader: windows, dropped blanks, enrichers, and a stream that continues within a split text."""
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from kelm.batch import Encoded, Part
 from kelm.data.corpus import InMemory, Shard, Text
-from kelm.data.reader import Reader, windows
+from kelm.data.reader import Enriched, Reader, windows
 from kelm.errors import KelmError
 from kelm.text import vocabulary
 from kelm.text.hugging_face import HuggingFace
@@ -92,15 +93,20 @@ def test_attach_sees_the_source_and_enrichers_follow(tokenizer: HuggingFace) -> 
     def attach(encoded: Encoded, text: Text) -> Encoded:
         return encoded.having(Label(text.fields["label"]))
 
-    def double(encoded: Encoded) -> Encoded:
-        return encoded.having(Label(2 * int(encoded[Label].value)))
+    class Doubled:
+        def __call__(self, texts: Sequence[Encoded]) -> list[Encoded]:
+            return [text.having(Label(2 * int(text[Label].value))) for text in texts]
+
+        def fingerprint(self) -> str:
+            return "doubled"
 
     corpus = InMemory([Text("the dog", "over", fields={"label": 3}), Text("the fox", fields={"label": 4})])
-    plain, read = Reader(corpus, tokenizer, 12), Reader(corpus, tokenizer, 12, [double], attach=attach)
-    encoded = [text for text, _ in read.stream()]
-    assert [int(text[Label].value) for text in encoded] == [6, 8]
+    plain, read = Reader(corpus, tokenizer, 12), Reader(corpus, tokenizer, 12, attach=attach)
+    enriched = Enriched(read, [Doubled(), Doubled()])
+    encoded = [text for text, _ in enriched.stream()]
+    assert [int(text[Label].value) for text in encoded] == [12, 16]
     assert [int(text.segments.max()) for text in encoded] == [1, 0]
-    assert plain.fingerprint() != read.fingerprint()
+    assert len({plain.fingerprint(), read.fingerprint(), enriched.fingerprint()}) == 3
 
 
 def test_an_unknown_way_with_long_texts_lists_the_known(tokenizer: HuggingFace) -> None:
