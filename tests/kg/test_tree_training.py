@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from kelm.batch import Batch
 from kelm.errors import RecipeError
 from kelm.text import tokenizer as tokenizers
+from kelm.text import vocabulary
 from kelm.training import construct
 from kelm.training.recipe import Recipe
 from kelm.training.recipe_file import parse, read
@@ -123,3 +125,37 @@ def test_the_shipped_recipe_is_whole() -> None:
     shipped = read(Path(__file__).parents[2] / "kg" / "recipes" / "liu2020_kbert_ernie.toml")
     assert dict(shipped.objectives[0].corpus.enrich)["sentence_tree"]["most"] == 2
     assert set(NAMES) and np.isclose(shipped.optim.rate, 5e-5)
+
+
+def test_the_shipped_classifier_learns_what_only_the_graph_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # every town is [UNK] to the tokenizer: only its branch tells
+    lands = {f"αβ{letter}": ("asia", "africa")[number % 2] for number, letter in enumerate("γδεζηθικλμνξ")}
+    builder = GraphBuilder()
+    for town, land in lands.items():
+        builder.triple(town, "in", land)
+    for name in (*lands, "asia", "africa", "in"):
+        builder.label_any(name, "en", name, preferred=True)
+    builder.build().save("graph")
+    for name, towns in (("train", list(lands)[:8]), ("dev", list(lands)[8:])):
+        rows = "".join(f"{lands[town]}\twe saw {town} today\n" for town in towns)
+        Path(f"{name}.tsv").write_text(f"label\ttext\n{rows}")
+    vocabulary.train(["we saw today in asia africa :"] * 9, 58, "wordpiece", lower=True).save("words")
+    shipped = Path(__file__).parents[2] / "kg" / "recipes" / "liu2020_kbert.toml"
+    places = ("objectives.classification.corpus", "objectives.classification.held_out")
+    changes = [
+        *(f'{place}.enrich.sentence_tree.language="en"' for place in places),
+        *(f"{place}.enrich.sentence_tree.length=24" for place in places),
+        *(f"{place}.options.length=16" for place in places),
+        "model.config.hidden_size=32", "model.config.num_hidden_layers=2", "model.config.num_attention_heads=2",
+        "model.config.intermediate_size=64", "model.config.max_position_embeddings=24", 'tokenizer.path="words"',
+        "batch.tokens=128", "optim.rate=0.005", "train.passes=150", "evaluation.every=50",
+    ]  # fmt: skip
+    made = read(shipped, changes)
+    made = replace(made, model=replace(made.model, hf=None))
+    result = train(made, "run", show=False)
+    assert result.stopped != "signal"
+    scores = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    assert max(line["scores"]["classification/accuracy"] for line in scores if "scores" in line) == 1.0
