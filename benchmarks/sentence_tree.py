@@ -18,7 +18,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,8 @@ _TRIPLES, _SENTENCES, _CHUNK, _BATCH, _MOST, _LONGEST = 52_576, 512, 256, 32, 2,
 _SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
 _PEER = "per sentence, dense"
 
+Branched = list[tuple[list[int], list[int]]]  # places of each branch, and of its mention
+Sees = Callable[[int, list[int], Branched], np.ndarray]
 Made = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # tokens, positions, mask of a batch
 
 
@@ -57,7 +59,8 @@ def rows(*, quick: bool = False) -> list[Row]:
     for length in (128,) if quick else (128, 256):
         trunks = [text[: length * 3 // 5 - 2] for text in texts]
         ours = _Ours(graph, length)
-        for name, peer in (("formula", _Formula(graph, length)), ("rows", _Rows(graph, length))):
+        for name, sees in (("formula", _by_formula), ("rows", _by_rows)):
+            peer = _Peer(graph, length, sees)
             whole = _same(ours, peer, trunks)
             comparison = compare(
                 lambda ours=ours, trunks=trunks: float(ours.run(trunks)),
@@ -115,7 +118,8 @@ class _Piece:
 class _Peer:
     """Liu et al. (2020), section 3: cut, look up, walk the tree, fill the visible matrix."""
 
-    def __init__(self, graph: KnowledgeGraph, length: int) -> None:
+    def __init__(self, graph: KnowledgeGraph, length: int, sees: Sees) -> None:
+        self.sees = sees
         self.ids = {piece: number for number, piece in enumerate(_vocabulary(graph))}
         self.length = length
         self.table = _lookup(graph)
@@ -151,9 +155,6 @@ class _Peer:
         positions.append(positions[trunk[-2]] + 1)
         return self.padded(tokens, positions, self.sees(len(tokens), trunk, branches))
 
-    def sees(self, size: int, trunk: list[int], branches: list[tuple[list[int], list[int]]]) -> np.ndarray:
-        raise NotImplementedError
-
     def cut(self, text: str) -> list[_Piece]:
         pieces, place = [], 0
         while place < len(text):
@@ -175,34 +176,30 @@ class _Peer:
         return ids + [0] * more, positions[:here] + [0] * more, mask
 
 
-class _Rows(_Peer):
-    """Each token's columns at once."""
-
-    def sees(self, size: int, trunk: list[int], branches: list[tuple[list[int], list[int]]]) -> np.ndarray:
-        sees = np.zeros((size, size))
-        for one in trunk:
-            sees[one, trunk] = 1
-        for places, mention in branches:
-            for one in places:
-                sees[one, places] = 1
-                sees[one, mention] = 1
-            for one in mention:
-                sees[one, places] = 1
-        return sees
+def _by_rows(size: int, trunk: list[int], branches: Branched) -> np.ndarray:
+    """Fills each token's columns at once."""
+    sees = np.zeros((size, size))
+    for one in trunk:
+        sees[one, trunk] = 1
+    for places, mention in branches:
+        for one in places:
+            sees[one, places] = 1
+            sees[one, mention] = 1
+        for one in mention:
+            sees[one, places] = 1
+    return sees
 
 
-class _Formula(_Peer):
-    """Equation 3: does a token lie on a branch with another?"""
-
-    def sees(self, size: int, trunk: list[int], branches: list[tuple[list[int], list[int]]]) -> np.ndarray:
-        together = [set(trunk), *({*places, *mention} for places, mention in branches)]
-        of = [[group for group in together if place in group] for place in range(size)]
-        sees = np.zeros((size, size))
-        for one in range(size):
-            for other in range(size):
-                if any(other in group for group in of[one]):
-                    sees[one, other] = 1
-        return sees
+def _by_formula(size: int, trunk: list[int], branches: Branched) -> np.ndarray:
+    """Equation 3, pair by pair: does a token lie on a branch with another?"""
+    together = [set(trunk), *({*places, *mention} for places, mention in branches)]
+    of = [[group for group in together if place in group] for place in range(size)]
+    sees = np.zeros((size, size))
+    for one in range(size):
+        for other in range(size):
+            if any(other in group for group in of[one]):
+                sees[one, other] = 1
+    return sees
 
 
 def _same(ours: _Ours, peer: _Peer, texts: Sequence[str]) -> int:

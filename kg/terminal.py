@@ -101,19 +101,17 @@ def show_ranking(found: Mapping[str, Any]) -> None:
     console.print(_figures(title, "side", rows))
     if "cardinality" in found:
         rows = {f"{kind}, {side}": row for kind, sides in found["cardinality"].items() for side, row in sides.items()}
-        console.print(_figures("by cardinality of the relation", "heads-tails, side", rows))
+        console.print(_figures("by cardinality of the relation", "heads-tails, side", rows, without="mean_rank"))
     if "relation" in found:
         ordered = sorted(found["relation"].items(), key=lambda one: -one[1]["triples"])
-        console.print(_figures("by relation", "relation", dict(ordered)))
+        console.print(_figures("by relation", "relation", dict(ordered), without="mean_rank"))
     if "classification" in found:
         console.print(_figures("true or false", "", {"test": found["classification"]}))
 
 
-def _figures(title: str, what: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+def _figures(title: str, what: str, rows: Mapping[str, Mapping[str, float]], *, without: str = "") -> Table:
     """Returns a table of figures by name; a figure that a row lacks is empty."""
-    columns = list(
-        dict.fromkeys(name for row in rows.values() for name in row if name != "mean_rank" or what == "side")
-    )
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row if name != without))
     table = _table(title, [what], columns)
     table.columns[0].no_wrap = True
     for name, row in rows.items():

@@ -112,12 +112,12 @@ def link(
         raise InputError(problem, path=path, remedy="Name a text file, or - for standard input.")
     if save is not None and save.suffix != SAVED:
         raise InputError(f"a file of names ends with {SAVED}", field="--save", remedy=f"Write {save}{SAVED}.")
-    given = {
-        "--min-length": min_length,
-        "--fold-case": "fold" if fold_case else None,
-        "--fold-marks": "drop" if fold_marks else None,
-        "--stop": None if stop is None else _lines(stop),
-        "--overlapping": "all" if overlapping else None,
+    given: dict[str, tuple[str, Any]] = {
+        "--min-length": ("min_length", min_length),
+        "--fold-case": ("case", "fold" if fold_case else None),
+        "--fold-marks": ("marks", "drop" if fold_marks else None),
+        "--stop": ("stop", None if stop is None else _lines(stop)),
+        "--overlapping": ("matches", "all" if overlapping else None),
     }
     if save is not None and text is None:
         linking = {"--encoder": encoder, "--coherence": coherence, "--threshold": threshold, "--html": html}
@@ -141,7 +141,7 @@ def link(
 def _names(
     source: str,
     language: str | None,
-    given: Mapping[str, Any],
+    given: Mapping[str, tuple[str, Any]],
     *,
     also: Sequence[str] | None,
     counts: Sequence[Path] | None,
@@ -152,16 +152,15 @@ def _names(
     from kg.linking.names import AliasOptions
 
     if Path(source).suffix == SAVED:
-        asked = {**given, "--also": also, "--counts": counts}
-        if refused := [name for name, value in asked.items() if value is not None]:
+        asked = {**{option: value for option, (_, value) in given.items()}, "--also": also, "--counts": counts}
+        if refused := [option for option, value in asked.items() if value is not None]:
             raise InputError(
                 f"saved names have their own options, also {', '.join(refused)}",
                 path=source,
                 remedy="Link with the graph, or save its names again.",
             )
         return {}, AliasLinker.load(source)
-    fields = zip(("min_length", "case", "marks", "stop", "matches"), given.values(), strict=True)
-    options = AliasOptions(**{field: value for field, value in fields if value is not None})
+    options = AliasOptions(**{field: value for field, value in given.values() if value is not None})
     graphs = {one: opened_graph(one) for one in (source, *(also or ()))}
     return graphs, names_of(list(graphs.values()), language, options, counts=counts or ())
 

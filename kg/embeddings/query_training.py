@@ -132,7 +132,8 @@ class QueryTraining(TrainingRun):
         for side, asked in self.asked:
             order = torch.randperm(len(asked), generator=self.random).numpy()
             keys = question_keys(asked[order], side, self.relation_count)
-            order, keys = order[by_key := np.argsort(keys, kind="stable")], keys[by_key]
+            by_key = np.argsort(keys, kind="stable")
+            order, keys = order[by_key], keys[by_key]
             begins = np.flatnonzero(np.diff(keys, prepend=-1))
             within = np.arange(len(keys)) - np.repeat(begins, np.diff(begins, append=len(keys)))
             heap = np.cumsum(within % self.recipe.together == 0) - 1
@@ -155,14 +156,15 @@ class QueryTraining(TrainingRun):
                 continue
             places, times = torch.arange(len(rows)), torch.ones(len(rows))
             answers = torch.from_numpy(rows[:, 2 if side == "tail" else 0].copy())
-            keys = question_keys(rows, side, self.relation_count)
             if self.recipe.training == "kvsall":
-                places, answers = (torch.from_numpy(ids) for ids in self.answers[side].pairs(keys))
+                found = self.answers[side].pairs(question_keys(rows, side, self.relation_count))
+                places, answers = (torch.from_numpy(ids) for ids in found)
             elif self.recipe.together > 1:
+                keys = question_keys(rows, side, self.relation_count)
                 _, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
                 rows, places, times = rows[first], torch.from_numpy(inverse), torch.from_numpy(counts).float()
             given = torch.from_numpy(rows[:, 0 if side == "tail" else 2].copy())
-            distinct, links = (torch.from_numpy(found) for found in np.unique(rows[:, 1], return_inverse=True))
+            distinct, links = map(torch.from_numpy, np.unique(rows[:, 1], return_inverse=True))
             entities, relations = self._entities(given), self.values["relations"][distinct]
             queries = self.interaction.queries(entities, relations, links, side, shared_of(self.values), self.noise)
             penalty = self._penalty(entities, relations, links, answers, times) + self._duality(queries, answers, times)

@@ -73,12 +73,10 @@ class Branch:
     Attributes:
         text: in words.
         tokens: without special ones.
-        triples: numbers in the graph; two for two hops.
     """
 
     text: str
     tokens: Int[np.ndarray, "token"]
-    triples: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +159,9 @@ class Branches:
                 text = f"{said}, {more}"
                 back = further == triple or self._other(further, other) == entity
                 if not back and len(tokens := self._tokens(text)) <= self.options.longest:
-                    return Branch(text, tokens, (triple, further))
+                    return Branch(text, tokens)
         tokens = self._tokens(said)
-        return Branch(said, tokens, (triple,)) if 0 < len(tokens) <= self.options.longest else None
+        return Branch(said, tokens) if 0 < len(tokens) <= self.options.longest else None
 
     def _said(self, entity: int) -> Iterator[tuple[int, str]]:
         """Yields the entity's triples in words, best first."""

@@ -10,7 +10,7 @@
     anchor       -1    0    0      0  0  0    -1    -1       1         1      1  1  1    -1   -1
 
 Positions are soft: the trunk counts as if there were no branches, a branch goes on from the last token of its mention.
-Who sees whom follows from branch and anchor (`kelm.batch.Visibility`): the trunk sees itself, a mention also its
+Who sees whom follows from branch and anchor (`kelm.visibility`): the trunk sees itself, a mention also its
 branches, a branch itself and its mention. Two small integers a token say what the original's matrix says.
 
 The trunk comes first; then whole branches as long as there is room, the best of each mention before any second one.
@@ -24,7 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from hashlib import blake2b
 from itertools import pairwise
+from math import inf
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -38,12 +40,11 @@ from kelm.typing import Tensor
 from kg.enrich.branches import Branch, Branches
 from kg.linking.base import Mention, Mentions, align
 
-__all__ = ["Grown", "SentenceTree", "Twig", "graft", "graft_all"]
+__all__ = ["Grown", "SentenceTree", "Twig", "graft_all"]
 
 Cut = Literal["branches", "end"]
 _COLUMNS = ("tokens", "spans", "words", "segments")
 _CODES = ("positions", "branch", "anchor")
-_UNBOUNDED = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,6 @@ class Twig:
 
 
 Span = tuple[int, int]  # first and last token, both included
-
-
-def graft(text: Encoded, spans: Sequence[Span], twigs: Sequence[Twig]) -> Encoded:
-    """Returns a text with branches; see `graft_all`."""
-    return graft_all([text], [spans], [twigs])[0]
 
 
 def graft_all(
@@ -208,8 +204,7 @@ class SentenceTree:
             if text.branch is not None:
                 raise KelmError(f"{text.origin or text.text[:40]!r} has branches already. Grow a tree once.")
         found = self.twigs_all(texts, mentions)
-        room = self.length if self.cut == "branches" else _UNBOUNDED
-        kept = [self.fitting(text, twigs, room) for text, (_, twigs) in zip(texts, found, strict=True)]
+        kept = [self.fitting(text, twigs) for text, (_, twigs) in zip(texts, found, strict=True)]
         grown = graft_all(texts, [spans for spans, _ in found], kept) if texts else []
         counts = [
             [0, len(spans), len(some), len(twigs) - len(some)] for (spans, twigs), some in zip(found, kept, strict=True)
@@ -250,13 +245,9 @@ class SentenceTree:
         order = sorted(range(len(branches)), key=lambda number: (-round(fits[number], 6), number))
         return [branches[number] for number in order[: self.most]]
 
-    def fitting(self, text: Encoded, twigs: Sequence[Twig], length: int | None = None) -> list[Twig]:
-        """Returns the branches that there is room for, the best first.
-
-        Args:
-            length: tokens of the text with them; `length` of the tree if not given.
-        """
-        room = (self.length if length is None else length) - len(text)
+    def fitting(self, text: Encoded, twigs: Sequence[Twig]) -> list[Twig]:
+        """Returns the branches that there is room for, the best first; if the end is cut, positions alone limit them."""
+        room = self.length - len(text) if self.cut == "branches" else inf
         trunk = _positions(text)
         kept = []
         for twig in twigs:
@@ -268,7 +259,7 @@ class SentenceTree:
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the result."""
-        relevance = None if self.relevance is None else digest(self.relevance.tobytes().hex())
+        relevance = None if self.relevance is None else blake2b(self.relevance.tobytes()).hexdigest()
         sizes = [self.length, self.positions, self.most]
         return digest("sentence tree 1", self.branches.fingerprint(), sizes, self.cut, relevance)
 

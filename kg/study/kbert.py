@@ -160,9 +160,10 @@ class _Work:
         trained: dict[str, Learner] = {}
         for arm in arms:
             taught, asked = ("knowledge", "none") if arm == "ablated" else (arm, arm)
+            tree = self._tree(taught, seed)
             if taught not in trained:
-                trained[taught] = self._trained(self.grown([self.train[n] for n in chosen], taught, seed), seed)
-            texts = self.grown(judged, asked, seed)
+                trained[taught] = self._trained(self.grown([self.train[n] for n in chosen], tree), seed)
+            texts = self.grown(judged, tree if asked == taught else None)
             scores = HeldOut({"classification": texts}, tokens=8192)(trained[taught])
             accuracy, macro = scores["classification/accuracy"], scores["classification/macro_f1"]
             mentions, branches = (_average(texts, name) for name in ("mentions", "branches"))
@@ -170,16 +171,18 @@ class _Work:
             self.say(f"{arm}, {size} texts, seed {seed}: accuracy {accuracy:.3f}")
         return found
 
-    def grown(self, texts: Sequence[Encoded], arm: str, seed: int) -> list[Encoded]:
-        """Returns the texts as an arm reads them."""
-        if arm == "none":
+    def grown(self, texts: Sequence[Encoded], tree: SentenceTree | None) -> list[Encoded]:
+        """Returns the texts as an arm with this tree reads them."""
+        if tree is None:
             return list(texts)
-        graph = self.graph if arm == "knowledge" else shuffled_tails(self.graph, seed)
-        options = self.options
-        tree = SentenceTree(
-            Branches(graph, self.words, options.branches), options.length, options.length, options.branches.most
-        )
         return tree.grow_all(texts, self.linker.link_all([text.text for text in texts]))
+
+    def _tree(self, arm: str, seed: int) -> SentenceTree | None:
+        if arm == "none":
+            return None
+        graph, options = self.graph if arm == "knowledge" else shuffled_tails(self.graph, seed), self.options
+        branches = Branches(graph, self.words, options.branches)
+        return SentenceTree(branches, options.length, options.length, options.branches.most)
 
     def _trained(self, texts: Sequence[Encoded], seed: int) -> Learner:
         options = self.options

@@ -19,7 +19,7 @@ from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.enrich.branches import Branch, Branches, BranchOptions
 from kg.enrich.grower import Grower, sentence_tree
-from kg.enrich.sentence_tree import Grown, SentenceTree, Twig, graft
+from kg.enrich.sentence_tree import Grown, SentenceTree, Twig, graft_all
 from kg.graph import KnowledgeGraph
 from kg.linking.base import Mention, Mentions, align
 from kg.linking.linked_text import gold
@@ -103,19 +103,19 @@ def test_a_tree_is_that_of_the_paper(data: st.DataObject) -> None:
     branch = st.lists(st.integers(100, 199), min_size=1, max_size=3)
     hanging = [data.draw(st.lists(branch, max_size=3)) for _ in spans]
     twigs = [
-        Twig(Branch("", np.array(tokens), (0,)), number, spans[number][1], rank)
+        Twig(Branch("", np.array(tokens)), number, spans[number][1], rank)
         for number, below in enumerate(hanging)
         for rank, tokens in enumerate(below)
     ]
     trunk = list(range(10, 10 + size))
     nothing = np.full((size, 2), -1)
     text = Encoded("", np.array(trunk), nothing, np.arange(size), np.zeros(size, np.int64))
-    grown = graft(text, spans, data.draw(st.permutations(twigs)))
+    [grown] = graft_all([text], [spans], [data.draw(st.permutations(twigs))])
     tokens, positions, sees = walked(trunk, spans, hanging)
     assert grown.tokens.tolist() == tokens
     assert grown.positions is not None
     assert grown.positions.tolist() == positions
-    other = graft(text, spans, twigs[:1])
+    [other] = graft_all([text], [spans], [twigs[:1]])
     batch = pack([grown, other], pad=0, room=len(grown) + len(other))  # packed beside another, and alone
     assert np.array_equal(batch.visibility.mask()[0, 0, : len(grown), : len(grown)].numpy(), sees)
     assert not batch.visibility.mask()[0, 0, : len(grown), len(grown) :].any()
