@@ -246,7 +246,7 @@ class SentenceTree:
         return [branches[number] for number in order[: self.most]]
 
     def fitting(self, text: Encoded, twigs: Sequence[Twig]) -> list[Twig]:
-        """Returns the branches that there is room for, the best first; if the end is cut, positions alone limit them."""
+        """Returns the branches that there is room for, the best first; with `cut` "end" positions alone limit."""
         room = self.length - len(text) if self.cut == "branches" else inf
         trunk = _positions(text)
         kept = []
