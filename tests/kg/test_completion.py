@@ -28,8 +28,8 @@ from kg.linking.entity_text import EntityText, EntityTextOptions
 from kg.linking.triple_text import TripleText
 from kg.objectives.knowledge_embedding import KnowledgeEmbedding
 from kg.objectives.mention_description import EntityRows
-from kg.objectives.text_embedding import described_embedding
 from kg.objectives.triple_batch import Asked
+from kg.tasks.completion import described_embedding
 
 RECIPE = Path(kg.__file__).parent / "recipes" / "wang2021_kepler.toml"
 OPTIONS = EntityTextOptions(neighbors=0, types=0)
