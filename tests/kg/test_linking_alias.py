@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
-import tracemalloc
 import unicodedata
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kelm.errors import CheckpointError, FormatError, InputError, UnknownName
+from kelm.errors import FormatError, InputError, UnknownName
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import _CASELESS, AliasLinker, _Page
-from kg.linking.base import NIL, Candidate, EntityLinker, Mention
+from kg.linking.base import NIL, Candidate, Mention
 from kg.linking.folding import fold
-from kg.linking.lexicon import Lexicon, _made_powers
 from kg.linking.names import AliasOptions, Name, written
-from kg.linking.stretches import equal
 
 
 def found(linker: AliasLinker, text: str, language: str | None = None) -> list[tuple[str, str | None]]:
@@ -368,81 +363,6 @@ def test_a_graph_gives_labels_more_weight_than_aliases_and_popular_entities_more
     assert found(AliasLinker.from_graph(graph, ["de"]), "Paris, Frankreich") == [("Frankreich", "Q142")]
 
 
-def test_a_saved_linker_is_the_same(tmp_path: Path) -> None:
-    names = [Name("Paris", "Q90", 3.0, "fr"), Name("PARIS", "Q2", 1.0), Name("a\u2028b", "Q3", 0.1)]
-    linker = AliasLinker(names, AliasOptions(nil=0.1, stop=("of",), min_length=1))
-    linker.save(tmp_path / "names.jsonl")
-    again = AliasLinker.load(tmp_path / "names.jsonl")
-    assert again.names.options == linker.names.options
-    assert list(again.names) == list(linker.names)
-    assert sorted(again.names) == sorted(name._replace(alias=" ".join(name.alias.split())) for name in names)
-    assert again.link("PARIS Paris a\u2028b") == linker.link("PARIS Paris a\u2028b")
-    assert [path.name for path in tmp_path.iterdir()] == ["names.jsonl"]
-
-
-def test_a_linker_travels_to_a_data_worker() -> None:
-    linker = AliasLinker([("Paris", "Q90")])
-    assert found(linker, "Paris") == found(pickle.loads(pickle.dumps(linker)), "Paris")
-    assert isinstance(linker, EntityLinker)
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [("{}\n", 1), ("not json\n", 1), ('{"format": "kelm-names", "version": 9, "options": {"stop": []}}\n', 1)],
-)
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str, line: int) -> None:
-    path = tmp_path / "names.jsonl"
-    path.write_text(content)
-    with pytest.raises(FormatError, match=f"names.jsonl, line {line}: expected the names of an alias linker"):
-        AliasLinker.load(path)
-
-
-HEADER = '{"format": "kelm-names", "version": 1, "options": {"min_length": 2, "stop": []}}\n'
-LINES = HEADER + '["Paris", "Q90", 3.0, "fr"]\n["London", "Q84", 1.0, "", 7]\n'
-
-
-def test_names_are_read_from_lines_of_json(tmp_path: Path) -> None:
-    (tmp_path / "names.jsonl").write_text(LINES)
-    linker = AliasLinker.load(tmp_path / "names.jsonl")
-    assert linker.names.options == AliasOptions(min_length=2)
-    assert list(linker.names) == [Name("Paris", "Q90", 3.0, "fr"), Name("London", "Q84", 1.0, "", 7)]
-
-
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "names.jsonl"
-    path.write_text(LINES[:-12])
-    with pytest.raises(FormatError, match="line 3"):
-        AliasLinker.load(path)
-
-
-def test_a_line_with_an_impossible_weight_is_named_with_its_remedy(tmp_path: Path) -> None:
-    path = tmp_path / "names.jsonl"
-    path.write_text(LINES.replace('"Q84", 1.0', '"Q84", -1.0'))
-    with pytest.raises(FormatError, match=r"names\.jsonl, line 3, field weight: .* Weights are positive numbers"):
-        AliasLinker.load(path)
-    path.write_text(LINES.replace('"Q84"', '""'))
-    with pytest.raises(FormatError, match=r"names\.jsonl, line 3, field entity: .* Give the entity's identifier"):
-        AliasLinker.load(path)
-    path.write_text("")
-    with pytest.raises(FormatError, match=r"names\.jsonl"):
-        AliasLinker.load(path)
-
-
-def test_a_linker_that_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "names.jsonl"
-    AliasLinker([("Paris", "Q90")]).save(path)
-    before = path.read_bytes()
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(CheckpointError, match="No space left"):
-        AliasLinker([("London", "Q84")]).save(path)
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["names.jsonl"]
-
-
 @pytest.mark.parametrize(("name", "field"), [(("Paris", ""), "entity"), (("Paris", "Q90", 0.0), "weight")])
 def test_a_name_without_entity_or_weight_is_refused(name, field: str) -> None:
     with pytest.raises(FormatError, match=f"field {field}"):
@@ -473,76 +393,6 @@ def test_a_name_does_not_reach_from_one_text_into_the_next() -> None:
     assert AliasLinker([("New York", "Q60")]).link_all(["New", "York", "New York"])[:2] == [[], []]
 
 
-@pytest.mark.parametrize("matches", ["longest", "all"])
-@pytest.mark.parametrize(
-    ("name", "text", "starts"),
-    [
-        ("ha " * 5_000, "ha " * 15_000, range(0, 30_001, 3)),
-        ("Ha " * 34_000, "ha " * 35_000 + "HA " * 35_000, range(3 * 1_001, 3 * 36_001, 3)),
-        ("哈" * 200, "哈" * 60_000, range(59_801)),
-    ],
-)
-def test_a_text_that_repeats_itself_takes_little_memory(name, text, starts, matches, monkeypatch) -> None:
-    lexicon = AliasLinker([(name, "Q1")]).names.lexicon
-    folded, rounds = fold(text), []
-    monkeypatch.setattr(
-        Lexicon, "_owners", lambda self, hashes, of=Lexicon._owners: rounds.append(1) or of(self, hashes)
-    )
-    monkeypatch.setattr("kg.linking.alias.Mention", lambda start, end, *_: (start, end))  # "all" would copy gigabytes
-    linker = AliasLinker([(name, "Q1"), ("other", "Q2"), ("of three words", "Q3")], AliasOptions(matches=matches))
-    length, step = len(name.strip()), starts.step
-    tracemalloc.start()
-    try:
-        lexicon.find(folded, np.ones(len(folded.codes) + 1, dtype=bool))
-        assert tracemalloc.get_traced_memory()[1] < 400 * (len(text) + len(name))
-    finally:
-        tracemalloc.stop()
-    assert len(rounds) == 1  # no name has fewer words
-    if matches == "all" and len(text) < 70_000 and length < 1_000:
-        assert linker.link(text) == [(start, start + length) for start in starts]
-    if matches == "longest":
-        each = range(starts[0], starts[-1] + 1, length + (step > 1))
-        assert linker.link(text) == [(start, start + length) for start in each]
-
-
-def test_names_in_names_are_found_in_a_text_that_repeats_itself() -> None:
-    names = [(("ha " * number).strip(), f"Q{number}") for number in (1, 2, 7, 40)] + [("ha " * 40 + "he", "Q41")]
-    text = "ha " * 100 + "he ho"
-    linker = AliasLinker(names, AliasOptions(matches="all", min_length=1))
-    expected = [
-        (3 * first, 3 * (first + number) - 1)
-        for first in range(101)
-        for number in (41, 40, 7, 2, 1)
-        if (first + number <= 100 if number < 41 else first == 60)
-    ]
-    assert [(mention.start, mention.end) for mention in linker.link(text)] == expected
-    longest = AliasLinker(names, AliasOptions(min_length=1)).link(text)
-    assert [mention.entity for mention in longest] == ["Q40", "Q40", *["Q7"] * 2, *["Q2"] * 3]
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    text=st.text("ab", max_size=40),
-    names=st.lists(st.text("ab", min_size=1, max_size=20), min_size=1, max_size=4),
-    picks=st.lists(st.tuples(*[st.integers(0, 99)] * 4), max_size=30),
-    repeated=st.sampled_from([0, 1, 16]),
-)
-def test_stretches_are_equal_where_their_letters_are(text, names, picks, repeated) -> None:
-    begins = [sum(map(len, names[:number])) for number in range(len(names))]
-    spans = []
-    for one, start, skip, size in picks:
-        name, start = one % len(names), start % (len(text) + 1)
-        skip %= len(names[name])
-        spans.append((start, begins[name] + skip, size % (min(len(text) - start, len(names[name]) - skip) + 1)))
-    row, joined = (np.frombuffer(one.encode("utf-32-le"), np.uint32) for one in (text, "".join(names)))
-    start, place, length = np.array(spans, np.int64).reshape(-1, 3).T
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kg.linking.stretches._REPEATED", repeated)
-        patch.setattr("kg.linking.stretches._TOGETHER", 7)
-        same = equal(row, start, joined, place, length)
-    assert same.tolist() == [text[a : a + n] == "".join(names)[b : b + n] for a, b, n in spans]
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     text=st.text(st.sampled_from("aAßǅªİ京 1.𝒜𐐨"), max_size=12), spans=st.lists(st.tuples(*[st.integers(0, 12)] * 2))
@@ -557,29 +407,6 @@ def test_a_stretch_is_small_where_python_says_so(text: str, spans: list[tuple[in
 def test_no_character_of_higher_planes_is_small_or_a_capital() -> None:
     high = map(chr, range(_CASELESS, sys.maxunicode + 1))
     assert not any(one.islower() or one.isupper() or one.istitle() for one in high)
-
-
-def test_the_powers_of_a_long_text_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    linker = AliasLinker([("Paris", "Q90"), ("New York", "Q60")])
-    text = "In Paris, " * 30 + "New York"
-    expected = linker.link(text)
-    made = []
-    monkeypatch.setattr("kg.linking.lexicon._KEPT", 100)
-    monkeypatch.setattr("kg.linking.lexicon._made_powers", lambda *of, make=_made_powers: made.append(of) or make(*of))
-    assert linker.link(text) == linker.link(text) == expected
-    assert len(made) == 2
-
-
-def test_names_are_taken_in_portions_by_number_and_by_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [("a" * number, f"Q{number}") for number in range(3, 60)] + [("b", "Q1"), ("New York", "Q60")]
-    whole = AliasLinker(names)
-    for module in ("name_table", "lexicon"):
-        monkeypatch.setattr(f"kg.linking.{module}._CHARACTERS", 50)
-    parts = AliasLinker(names)
-    assert list(parts.names) == list(whole.names)
-    assert (parts.names.lexicon.keys == whole.names.lexicon.keys).all()
-    assert (parts.names.lexicon.owner == whole.names.lexicon.owner).all()
-    assert parts.dropped == whole.dropped == {"too short": 1}
 
 
 def test_texts_are_folded_in_portions_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
