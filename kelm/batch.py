@@ -62,10 +62,39 @@ class Part:
             columns[column.name] = torch.cat(moved)
         return cls(**columns)
 
+    @property
+    def units(self) -> Mapping[str, int]:
+        """Over how many things a loss is a sum, by the loss's name: of what an extension adds because of this part."""
+        return {}
+
     def map(self: P, change: Any) -> P:
         """Returns the part with `change` applied to each of its tensors (to move it to a device, say)."""
-        values = {column.name: getattr(self, column.name) for column in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**{name: change(v) if isinstance(v, Tensor) else v for name, v in values.items()})
+        return type(self)(**{name: change(v) if isinstance(v, Tensor) else v for name, v in self._columns().items()})
+
+    def placed(self: P, places: Int[Tensor, "token"]) -> P:
+        """Returns the part of a text whose tokens lie elsewhere now: token i at `places[i]`."""
+        values = self._columns()
+        for name, counts in self.indices.items():
+            if counts == "token" and len(values[name]):
+                values[name] = torch.where(values[name] < 0, values[name], places[values[name].clamp(min=0)])
+        return type(self)(**values)
+
+    def cut(self: P, length: int) -> P:
+        """Returns the part of a text of which the first `length` tokens are left.
+
+        What points beyond them goes; of a part with one token a row, a list of words say, each stays and is nowhere.
+        """
+        values = self._columns()
+        tokens = [name for name, counts in self.indices.items() if counts == "token"]
+        if len(tokens) == 1:
+            values[tokens[0]] = torch.where(values[tokens[0]] < length, values[tokens[0]], -1)
+        elif tokens:
+            inside = torch.stack([values[name] < length for name in tokens]).all(0)
+            values = {name: value[inside] for name, value in values.items()}
+        return type(self)(**values)
+
+    def _columns(self) -> dict[str, Any]:
+        return {column.name: getattr(self, column.name) for column in dataclasses.fields(self)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +318,7 @@ def pack(
             at[number] = (row, first)
             first += len(text)
 
+    together = {**_joined(texts, at), **{type(part): part for part in parts}}
     return Batch(
         tokens=torch.from_numpy(tokens),
         positions=torch.from_numpy(positions),
@@ -301,7 +331,7 @@ def pack(
             full=not codes and not causal and bool((document == 0).all()),
         ),
         objective=objective,
-        parts={**_joined(texts, at), **{type(part): part for part in parts}},
-        units=dict(units or {}),
+        parts=together,
+        units={**{name: count for part in together.values() for name, count in part.units.items()}, **(units or {})},
         origins=tuple(text.origin for text in texts),
     )

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from kelm import plugins
 from kelm.batch import Batch, Visibility
 from kelm.data.folders import added
-from kelm.errors import CheckpointError, KelmError, TextTooLong
+from kelm.errors import CheckpointError, KelmError, TextTooLong, UnknownName, closest
 from kelm.model import hub
 from kelm.model.config import EncoderConfig
 from kelm.model.embeddings import Embeddings, look_up
@@ -110,6 +110,18 @@ class Encoder(PreTrainedModel):
         for extension in self._extensions():
             stream = extension.finish(stream)
         return stream.having(trail=(*stream.trail, stream.hidden)) if trail else stream
+
+    def mute(self, *names: str) -> None:
+        """Lets extensions add nothing, as if what they know were not there; all others speak. No name: all speak.
+
+        Raises:
+            UnknownName: the encoder has no such extension.
+        """
+        for name in names:
+            if name not in self.extensions:
+                raise UnknownName(f'no extension "{name}" is here', field="mute", remedy=closest(name, self.extensions))
+        for name, extension in self._named_extensions():
+            extension.muted = name in names
 
     def _check_length(self, batch: Batch) -> None:
         row, place = divmod(int(batch.positions.argmax()), batch.positions.shape[1])

@@ -67,9 +67,12 @@ class Extension(nn.Module):
         options: what the checkpoint stores to build the extension again; as given, unless a subclass resolves them.
         innermost: it needs a layer's halves (`step.attend`, `step.expand`, `step.contract`), so `step` must be the
             `Layer` itself: no other extension may stand between. The encoder checks that.
+        muted: it adds nothing, as if what it knows were not there; what a model loses by that is the knowledge's share.
+            Not stored; see `Encoder.mute`.
     """
 
     innermost: ClassVar[bool] = False
+    muted: bool = False
 
     def __init__(self, config: EncoderConfig, **options: Any) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ class CausalLanguageModelCollate:
     def __call__(self, texts: Sequence[Encoded], seed: int) -> Batch:
         batch = pack(texts, pad=self.pad, objective=self.objective, room=self.room, causal=True)
         targets = targets_at(batch, [np.arange(len(text) - 1) for text in texts], [text.tokens[1:] for text in texts])
-        return batch.having(targets, units={self.objective: len(targets.label)})
+        return batch.having(targets, units={**batch.units, self.objective: len(targets.label)})
 
 
 class CausalLanguageModel(Objective[Encoded]):

@@ -52,7 +52,7 @@ class MaskedLanguageModelCollate:
         places = [some for _, some in masked]
         labels = [text.tokens[some] for text, some in zip(texts, places, strict=True)]
         targets = targets_at(batch, places, labels)
-        return batch.having(targets, units={self.objective: len(targets.label)})
+        return batch.having(targets, units={**batch.units, self.objective: len(targets.label)})
 
 
 class MaskedLanguageModel(Objective[Encoded]):

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from kelm.batch import Encoded, Part
+from kelm.batch import Encoded
 from kelm.errors import VocabularyMismatch
 from kelm.text.tokenizer import Tokenizer
-from kelm.typing import Int, Tensor
+from kelm.typing import Int
 
 __all__ = ["Markers", "Span", "mark", "tokens_of"]
 
@@ -105,11 +105,5 @@ def _rebuilt(text: Encoded, source: Int[np.ndarray, "token"], inserted: Int[np.n
         spans=np.where(kept[:, None], text.spans[taken], -1),
         words=np.where(kept, text.words[taken], -1),
         segments=text.segments[np.maximum.accumulate(np.where(kept, source, 0))],
-        parts={kind: _moved(part, torch.from_numpy(where)) for kind, part in text.parts.items()},
+        parts={kind: part.placed(torch.from_numpy(where)) for kind, part in text.parts.items()},
     )
-
-
-def _moved(part: Part, where: Int[Tensor, "token"]) -> Part:
-    columns = [name for name, of in part.indices.items() if of == "token"]
-    changes = {name: getattr(part, name) for name in columns}
-    return replace(part, **{n: torch.where(v < 0, v, where[v.clamp(min=0)]) for n, v in changes.items()})  # type: ignore[type-var]

@@ -23,7 +23,7 @@ end of the sentence, the last [SEP]); `cut="end"` does the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
 from math import inf
@@ -133,7 +133,7 @@ def graft_all(
         parts = {}
         if text.parts:
             moved = torch.from_numpy(places[begin : begin + size] - first)
-            parts = {kind: _moved(part, moved) for kind, part in text.parts.items()}
+            parts = {kind: part.placed(moved) for kind, part in text.parts.items()}
         own = {name: column[first:end] for name, column in columns.items()}
         made.append(Encoded(text.text, **own, parts=parts, number=text.number, origin=text.origin))
     return made
@@ -151,15 +151,6 @@ def _positions(text: Encoded) -> Int[np.ndarray, "token"]:
 
 def _tokens(twigs: Sequence[Twig]) -> Int[np.ndarray, "token"]:
     return np.concatenate([twig.branch.tokens for twig in twigs]) if twigs else np.zeros(0, np.int64)
-
-
-def _moved(part: Part, places: Tensor) -> Part:
-    """Returns a part whose tokens are where `places` says."""
-    values = {column.name: getattr(part, column.name) for column in fields(part)}  # type: ignore[arg-type]
-    for name, counts in part.indices.items():
-        if counts == "token" and len(values[name]):
-            values[name] = torch.where(values[name] < 0, values[name], places[values[name].clamp(min=0)])
-    return type(part)(**values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,21 +306,9 @@ def _aligned(text: Encoded, known: Known) -> Placed:
 
 
 def _ended(text: Encoded, length: int) -> Encoded:
-    """Returns the first tokens of a text, whatever is lost: of parts that point beyond them, the rows go, and of words
-    the places."""
+    """Returns the first tokens of a text, whatever is lost."""
     columns = {name: getattr(text, name)[:length] for name in (*_COLUMNS, *_CODES)}
-    return text.having(*(_cut(part, length) for part in text.parts.values()), **columns)
-
-
-def _cut(part: Part, length: int) -> Part:
-    values = {column.name: getattr(part, column.name) for column in fields(part)}  # type: ignore[arg-type]
-    tokens = [name for name, counts in part.indices.items() if counts == "token"]
-    if len(tokens) == 1:  # a list of words, say: each stays, and is nowhere
-        values[tokens[0]] = torch.where(values[tokens[0]] < length, values[tokens[0]], -1)
-    elif tokens:
-        inside = torch.stack([values[name] < length for name in tokens]).all(0)
-        values = {name: value[inside] for name, value in values.items()}
-    return type(part)(**values)
+    return text.having(*(part.cut(length) for part in text.parts.values()), **columns)
 
 
 def _unit(vector: Float[np.ndarray, "width"]) -> Float[np.ndarray, "width"]:

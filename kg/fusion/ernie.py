@@ -14,7 +14,6 @@ also when it starts within a word; the last layer has no entity output, which th
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -30,6 +29,7 @@ from kelm.model.extension import Extension, Step, Stream
 from kelm.model.layers import Layer
 from kelm.typing import Bool, Float, Int, Tensor
 from kg.embeddings.table import EntityTable
+from kg.fusion.frozen_vectors import without_copy
 from kg.linking.base import Mentions
 
 __all__ = ["Ernie", "Kind", "layer_kinds"]
@@ -176,7 +176,7 @@ class Ernie(Extension):
                 f"ernie: the table's vectors have {table.width} numbers, the extension expects {self.width}. "
                 "Build the encoder with this table (extension option `table`) or with its width."
             )
-        vectors = _without_copy(table)
+        vectors = without_copy(table)
         device = self.vectors.device
         self.vectors = nn.Parameter(vectors.clone().to(device)) if self.trainable else vectors.to(device)
         self.table, self.options["entities"] = table, len(table)
@@ -190,7 +190,7 @@ class Ernie(Extension):
             return
         self.table = EntityTable.open(folder / "ernie")
         if not self.trainable:
-            self.vectors = _without_copy(self.table).to(next(self.fusions.parameters()).device)
+            self.vectors = without_copy(self.table).to(next(self.fusions.parameters()).device)
 
     def layer(self, step: Step, index: int, stream: Stream) -> Stream:
         name = str(index)
@@ -205,6 +205,8 @@ class Ernie(Extension):
         """Looks the entities up; what the fusions need of the batch is worked out once."""
         batch, mentions = stream.batch, stream.batch[Mentions]
         row, token, text, entity = mentions.row, mentions.first, mentions.text, mentions.entity
+        if self.muted:
+            entity = torch.full_like(entity, -1)
         present = entity >= 0
         if self.first_token:
             row, token, text, entity, present = _with_first_tokens(batch, row, token, text, entity, present)
@@ -227,12 +229,6 @@ class Ernie(Extension):
         if self.table is None and not torch.compiler.is_compiling() and bool(linked.any()):
             raise KelmError("ernie: mentions are linked, but no entity table is attached. Call attach(table) first.")
         return torch.zeros(len(linked), self.width, device=linked.device)
-
-
-def _without_copy(table: EntityTable) -> Float[Tensor, "entity width"]:
-    with warnings.catch_warnings():  # the mapped file is read-only, and so is what we do with it
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(table.vectors)
 
 
 def _with_first_tokens(

@@ -31,6 +31,7 @@ from kelm.tasks.tagging import Tagging
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
+from kg.enrich.candidates import candidate_spans
 from kg.enrich.described_corpus import described_mentions
 from kg.enrich.described_triples import described_triples
 from kg.enrich.grower import sentence_tree
@@ -44,9 +45,12 @@ from kg.linking.bi_encoder import Choice, Described
 from kg.linking.triple_text import DescribedTriple
 from kg.objectives.entity_alignment import EntityAlignment
 from kg.objectives.knowledge_embedding import KnowledgeEmbedding
+from kg.objectives.masked_candidates import MaskedCandidates
 from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
+from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
+from tests.contracts.span_examples import knowing_encoder, linked, with_spans
 
 __all__ = [
     "CORPORA",
@@ -205,6 +209,20 @@ def _knowledge_embedding() -> tuple[Encoder, Objective[Any]]:
     return encoder, KnowledgeEmbedding(encoder.config, relations=2, earlier=4)
 
 
+def _knowledge_attention() -> Encoder:
+    return knowing_encoder(EncoderConfig(**SIZES), entity_table())
+
+
+def _masked_candidates() -> tuple[Encoder, Objective[Any]]:
+    encoder = _knowledge_attention()
+    return encoder, MaskedCandidates(encoder.config, tokenizer=cast(Tokenizer, WordList()), encoder=encoder)
+
+
+def _entity_linking() -> tuple[Encoder, Objective[Any]]:
+    encoder = _knowledge_attention()
+    return encoder, EntityLinking(encoder.config, encoder=encoder, base="facts")
+
+
 def _mention_description() -> tuple[Encoder, Objective[Any]]:
     encoder = plain_encoder({})
     return encoder, MentionDescription(encoder.config)
@@ -304,6 +322,12 @@ def _sentence_tree(folder: Path) -> Enricher:
     return sentence_tree(graph=str(folder / "branches"), **parts)
 
 
+def _candidate_spans(folder: Path) -> Enricher:
+    KnowledgeGraph.from_triples([("Q1", "P1", "Q2")], labels={"en": {"Q1": "bonn", "Q2": "rhine"}}).save(folder / "kb")
+    entity_table().save(folder / "vectors")
+    return candidate_spans(graph=str(folder / "kb"), table=str(folder / "vectors"), most=3)
+
+
 def _described_corpus(path: Path) -> Corpus[Any]:
     folder = path.parent / "graph"
     if not folder.is_dir():
@@ -321,13 +345,15 @@ def _triples(path: Path) -> Corpus[Any]:
     return _corpus(described_triples, path.parent / "triples", relation="condition")
 
 
-PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions}
-EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie}
+PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions, "knowledge_attention": with_spans}
+EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie, "knowledge_attention": _knowledge_attention}
 OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "classification": _labeled,
     "entity_alignment": _with_mentions,
+    "entity_linking": linked,
     "entity_typing": _typed,
     "knowledge_embedding": _triple,
+    "masked_candidates": with_spans,
     "mention_description": _described,
     "ranking": _ranked,
     "relations": _related,
@@ -337,8 +363,10 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
     "classification": _classification,
     "entity_alignment": _entity_alignment,
+    "entity_linking": _entity_linking,
     "entity_typing": _entity_typing,
     "knowledge_embedding": _knowledge_embedding,
+    "masked_candidates": _masked_candidates,
     "mention_description": _mention_description,
     "mlm": _mlm,
     "ranking": _ranking,
@@ -384,4 +412,7 @@ CORPORA: dict[str, CorpusExample] = {
         lambda line: "".join(f"{word}\t{tag}\n" for word, tag in line.items()),
     ),
 }
-ENRICHERS: dict[str, Callable[[Path], Enricher]] = {"sentence_tree": _sentence_tree}
+ENRICHERS: dict[str, Callable[[Path], Enricher]] = {
+    "candidate_spans": _candidate_spans,
+    "sentence_tree": _sentence_tree,
+}

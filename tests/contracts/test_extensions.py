@@ -145,3 +145,16 @@ def test_a_text_without_anything_to_add_is_read_as_ever(name: str) -> None:
     empty = {kind: part.map(lambda values: values[:0]) for kind, part in text.parts.items()}
     bare: Encoded = text.having(*empty.values())
     assert bool(encoder.encode(pack([bare], pad=0)).hidden.isfinite().all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_muted_it_adds_nothing_until_it_may_speak_again(name: str) -> None:
+    """What a trained model loses by this is what its knowledge is worth."""
+    encoder, batch = stirred(name), pack(texts_of(name), pad=0)
+    bare = plain_encoder(extensions={}).eval()
+    bare.load_state_dict(encoder.state_dict(), strict=False)
+    spoken = states(encoder, batch)
+    encoder.mute(name)
+    assert farthest(states(encoder, batch), states(bare, batch)) < 1e-6
+    encoder.mute()
+    assert farthest(states(encoder, batch), spoken) == 0
