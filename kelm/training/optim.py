@@ -14,14 +14,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
+from kelm.errors import RecipeError
 from kelm.training.recipe import Optimization
 
-__all__ = ["depth", "factor", "groups", "optimizer", "warmup_steps"]
+__all__ = ["depth", "factor", "freeze", "groups", "optimizer", "warmup_steps"]
 
 LAYER = re.compile(r"encoder\.encoder\.layer\.(\d+)\.")  # as `Learner` and HF's BERT name them
 
@@ -64,19 +66,47 @@ def _layer(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def freeze(learner: nn.Module, options: Optimization) -> list[nn.Parameter]:
+    """Lets the parameters whose factor is 0 need no gradient; returns those that needed one.
+
+    Raises:
+        RecipeError: a pattern fits no parameter, or all are frozen.
+    """
+    named = dict(learner.named_parameters())
+    for pattern in options.factors:
+        if not any(fnmatchcase(name, pattern) for name in named):
+            begins = ", ".join(sorted({".".join(name.split(".")[:3]) for name in named}))
+            raise RecipeError(
+                f'no parameter is called "{pattern}"', field="optim.factors", remedy=f"Names begin with {begins}."
+            )
+    trained = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+    frozen = [parameter for name, parameter in trained.items() if _factor(name, options) == 0]
+    if len(frozen) == len(trained):
+        raise RecipeError("nothing is left to train", field="optim.factors", remedy="Let something have a rate.")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
+
+
+def _factor(name: str, options: Optimization) -> float:
+    return next((factor for pattern, factor in options.factors.items() if fnmatchcase(name, pattern)), 1.0)
+
+
 def groups(parameters: Iterable[tuple[str, nn.Parameter]], options: Optimization) -> list[dict[str, Any]]:
     """Returns AdamW's parameter groups; each has its `scale`, the factor of the learning rate.
 
     Args:
         parameters: by name as in `Learner`; those that need no gradient are left out.
     """
-    trained = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
-    layers = 1 + max((layer for name, _ in trained if (layer := _layer(name)) is not None), default=-1)
+    named = list(parameters)
+    trained = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    layers = 1 + max((layer for name, _ in named if (layer := _layer(name)) is not None), default=-1)
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained:
         table = "embedding" in name and not options.decay_embeddings
         decay = 0.0 if parameter.ndim < 2 or table else options.weight_decay
         scale = options.layer_decay ** depth(name, layers) if options.layer_decay != 1 else 1.0
+        scale *= _factor(name, options)
         found.setdefault((decay, scale), []).append(parameter)
     return [
         {"params": members, "weight_decay": decay, "scale": scale, "lr": options.rate * scale}

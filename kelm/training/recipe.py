@@ -123,6 +123,8 @@ class Optimization:
         warmup: steps of linear increase; below 1 a share of all steps.
         layer_decay: factor of the rate from one layer to the one below (ELECTRA uses 0.8 to 0.9); 1 is off.
         decay_embeddings: apply weight decay to embedding tables.
+        factors: of the rate, by patterns of parameters' names in which `*` stands for anything; the first pattern that
+            fits a name counts. 0 leaves a parameter as it is: ``{"encoder.extensions.*" = 1.0, "encoder.*" = 0.0}``.
     """
 
     rate: float = 5e-5
@@ -134,6 +136,7 @@ class Optimization:
     warmup: float = 0.1
     layer_decay: float = 1.0
     decay_embeddings: bool = True
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +271,7 @@ def _check_bounds(recipe: Recipe) -> None:
                 "optim.weight_decay": optim.weight_decay,
                 "batch.workers": batch.workers,
                 **{f"{place}.weight": one.weight for place, one in objectives},
+                **{f"optim.factors.{name}": factor for name, factor in optim.factors.items()},
             },
         ),
         (SEED, {"train.seed": train.seed}),

@@ -107,6 +107,8 @@ class Trainer:
             reason = self._loop()
             self.log.flush()
             self._close(reason)
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
         return Result(self.progress, reason, self._signal or self._interrupts.received, tuple(self._history))
 
     def _loop(self) -> Reason:
@@ -320,6 +322,7 @@ class Trainer:
         call = device.Call(self.learner)
         if self.train.compile:
             call.compile()
+        self._frozen = optim.freeze(self.learner, self.optim)
         self.optimizer = optim.optimizer(self.learner.named_parameters(), self.optim)
         self._called, self._stepper = self.accelerator.prepare(call, self.optimizer)
 

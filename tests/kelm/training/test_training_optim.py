@@ -2,9 +2,11 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_inverse_sqrt_schedule, get_linear_schedule_with_warmup
 
-from kelm.training.optim import depth, factor, groups, optimizer, warmup_steps
-from kelm.training.recipe import Optimization
-from tests.kelm.training.tiny_run import learner
+from kelm.errors import RecipeError
+from kelm.training.optim import depth, factor, freeze, groups, optimizer, warmup_steps
+from kelm.training.recipe import Optimization, Training
+from kelm.training.trainer import Trainer
+from tests.kelm.training.tiny_run import Texts, learner, weights
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,43 @@ def test_adamw_equals_the_formula_by_hand() -> None:
         root = (second / (1 - 0.9**step)).sqrt() + 1e-3
         expected = expected * (1 - 0.1 * 0.2) - 0.1 * first / (1 - 0.8**step) / root
     torch.testing.assert_close(weight.detach(), expected, atol=1e-12, rtol=0)
+
+
+def test_the_first_pattern_that_fits_a_name_gives_the_factor_of_its_rate() -> None:
+    some = learner()
+    options = Optimization(
+        rate=1e-2, layer_decay=0.5, factors={"encoder.encoder.layer.1.*": 0.1, "encoder.*": 0.0, "*": 3.0}
+    )
+    freeze(some, options)
+    scales = {
+        id(parameter): group["scale"]
+        for group in groups(some.named_parameters(), options)
+        for parameter in group["params"]
+    }
+    for name, parameter in some.named_parameters():
+        if name.startswith("encoder.encoder.layer.1."):
+            assert parameter.requires_grad
+            assert scales[id(parameter)] == pytest.approx(0.1 * 0.5 ** depth(name, 2))
+        elif name.startswith("encoder."):
+            assert not parameter.requires_grad
+            assert id(parameter) not in scales
+        else:
+            assert scales[id(parameter)] == 3.0
+
+
+def test_what_has_the_factor_0_stays_as_it_was_and_may_learn_in_the_next_run() -> None:
+    some = learner()
+    before = weights(some)
+    optim = Optimization(rate=1e-2, factors={"encoder.encoder.layer.0.*": 0, "encoder.embeddings.*": 0})
+    Trainer(some, {"guess": Texts()}, train=Training(steps=2), optim=optim).run()
+    assert all(parameter.requires_grad for parameter in some.parameters())
+    same = {name for name, value in weights(some).items() if torch.equal(value, before[name])}
+    assert {name for name in before if name.startswith(("encoder.encoder.layer.0.", "encoder.embeddings."))} <= same
+    assert not {name for name in before if name.startswith(("encoder.encoder.layer.1.", "objectives."))} & same
+
+
+def test_a_pattern_that_fits_nothing_and_one_that_freezes_everything_are_errors() -> None:
+    with pytest.raises(RecipeError, match=r'no parameter is called "encoder\.layers\.\*".*, encoder\.encoder\.layer, '):
+        freeze(learner(), Optimization(factors={"encoder.layers.*": 0.0}))
+    with pytest.raises(RecipeError, match="nothing is left to train"):
+        freeze(learner(), Optimization(factors={"*": 0.0}))
