@@ -55,6 +55,7 @@ def columns(
         keys = [_key(column) for column in kept]
         corpus: Corpus[Text] = JsonLines(path, field=_key(text), pair=None if pair is None else _key(pair), keep=keys)
     else:
+        wanted = {name: str(value) for name, value in wanted.items()}
         corpus = Table(path, text=text, pair=pair, keep=kept, header=header)
     return Selected(corpus, wanted) if wanted else corpus
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "export", "info", "show"]
 
+_COLUMNS = "head,relation,tail"
+
 Languages = Annotated[
     str | None,
     typer.Option(help="Keep labels in these languages only, such as en,de,zh-hans; all if not given."),
@@ -51,7 +53,7 @@ def build(
             help='What the columns of tables hold, in their order, "-" for one to ignore; or by names in the header: '
             "head=subject,relation=predicate,tail=object."
         ),
-    ] = "head,relation,tail",
+    ] = _COLUMNS,
     header: Annotated[bool, typer.Option("--header", help="The first line of tables names the columns.")] = False,
     sparql: Annotated[
         str | None,
@@ -75,6 +77,8 @@ def build(
 
     if strict and skip_bad:
         raise InputError("--strict and --skip-bad contradict each other", remedy="Give one of them.")
+    if (header or columns != _COLUMNS) and (sparql is not None or not any(io.is_table(one, format) for one in sources)):
+        raise InputError("--columns and --header speak of tables, and no source is one", remedy="Leave them out.")
     builder = GraphBuilder(languages=_codes(languages))
     with reading(shown=not quiet) as bar:
         if sparql is None:

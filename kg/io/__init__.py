@@ -5,7 +5,7 @@ read("graph.nt.gz")   read("triples.tsv")   read("HowNet.spo")   read("data/xfac
 
 from __future__ import annotations
 
-from kg.io.dispatch import FORMATS, feed, read, write
+from kg.io.dispatch import FORMATS, feed, is_table, read, write
 from kg.io.journal import Progress
 
-__all__ = ["FORMATS", "Progress", "feed", "read", "write"]
+__all__ = ["FORMATS", "Progress", "feed", "is_table", "read", "write"]

@@ -35,7 +35,7 @@ from kg.io.journal import Progress
 from kg.io.source import suffix
 from kg.storage import MANIFEST
 
-__all__ = ["FORMATS", "feed", "read", "write"]
+__all__ = ["FORMATS", "feed", "is_table", "read", "write"]
 
 FORMATS: Mapping[str, str] = {
     "tsv": "triples between tabs",
@@ -53,6 +53,7 @@ FORMATS: Mapping[str, str] = {
 }
 """The formats of files by name. Most are the file's ending too, with a dot or without."""
 
+_TABLES = ("tsv", "csv")
 _ENDINGS = {"txt": "tsv", "owl": "rdf", "json": "wikidata", "xml": "lmf"}  # that are no name of a format
 _RDF = ("nt", "ttl", "nq", "trig", "rdf", "jsonld")
 _READ_ONLY = ("wikidata", "lmf", "conceptnet")
@@ -102,14 +103,23 @@ def feed(
     if Path(source).is_dir():
         _feed_folder(builder, Path(source), skip_bad, progress)
         return
-    found = _named(format or suffix(source))
-    if found == "csv" and format is None and conceptnet.holds(source):
-        found = "conceptnet"
-    if found in ("tsv", "csv"):
+    found = _found(source, format)
+    if found in _TABLES:
         how = {"columns": columns, "header": header, "commas": found == "csv"}
         tsv.feed(builder, source, **how, skip_bad=skip_bad, progress=progress)  # type: ignore[arg-type]
     else:
         _feed_file(builder, source, found, skip_bad, progress)
+
+
+def is_table(source: str | Path, format: str | None = None) -> bool:
+    """Whether `feed` reads a source as a table, so that `columns` and `header` mean something."""
+    named = str(source).startswith(pykeen.PREFIX)
+    return not named and not Path(source).is_dir() and _found(source, format) in _TABLES
+
+
+def _found(source: str | Path, format: str | None) -> str:
+    found = _named(format or suffix(source))
+    return "conceptnet" if found == "csv" and format is None and conceptnet.holds(source) else found
 
 
 def _named(format: str) -> str:

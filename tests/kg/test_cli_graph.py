@@ -70,6 +70,7 @@ def test_build_reads_columns_in_any_order(tmp_path: Path) -> None:
             "expected head, relation and tail once each",
         ),
         (["build", "bad.nt", "--out", "g"], "bad.nt, line 1"),
+        (["build", "bad.nt", "--out", "g", "--header"], "--columns and --header speak of tables, and no source is one"),
         (["info", "bad.nt.old"], "bad.nt.old: cannot be opened: no such file or folder. Check the path."),
         (["build", "triples.tsv", "--out", "g", "--format", ".xyz"], "cannot tell the format"),
         (

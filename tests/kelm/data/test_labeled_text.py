@@ -105,6 +105,12 @@ def test_only_the_wanted_lines_are_read_and_keep_their_numbers(words: Tokenizer,
         texts(opened(split="tran"))
 
 
+def test_numbers_choose_lines_of_a_table_too(words: Tokenizer, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("fold\tlabel\ttext\n0\tneutral\ta man\n1\tneutral\ta man\n")
+    found = labeled_text(str(tmp_path / "a.tsv"), labels=LABELS, tokenizer=words, config=CONFIG, only={"fold": 1})
+    assert [text.number for text in texts(found)] == [1]
+
+
 def test_a_long_text_is_cut(words: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("neutral\t" + "a man " * 40 + "\n")
     options: dict[str, Any] = {"labels": LABELS, "tokenizer": words, "config": CONFIG, "text": 1, "label": 0}
