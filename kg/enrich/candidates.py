@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import get_args
 
 from kelm.batch import Encoded
 from kelm.data.corpus import digest
-from kelm.errors import InputError
+from kelm.errors import InputError, closest
 from kg.enrich.table_rows import TableRows
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Mentions
-from kg.linking.candidate_spans import KnowledgeSpans, spans_of, with_gold
+from kg.linking.candidate_spans import KnowledgeSpans, Known, spans_of, with_gold
 from kg.linking.names import AliasOptions
 
 __all__ = ["CandidateFinder", "candidate_spans"]
@@ -41,7 +42,7 @@ class CandidateFinder:
         names: a saved linker, which keeps its own options.
         languages: of the graph's names; empty: all.
         most, longest: candidates of a span, and its tokens.
-        complete: whether texts that come with mentions have all of them; see `with_gold`.
+        known: what texts that come with mentions tell; see `with_gold`.
     """
 
     base: str
@@ -51,7 +52,7 @@ class CandidateFinder:
     languages: tuple[str, ...]
     most: int
     longest: int
-    complete: bool
+    known: Known
 
     def __call__(self, texts: Sequence[Encoded]) -> list[Encoded]:
         found = self.linker.link_all([text.text for text in texts])
@@ -59,7 +60,7 @@ class CandidateFinder:
         for text, mentions in zip(texts, found, strict=True):
             spans = spans_of(text, mentions, self.rows, most=self.most, longest=self.longest)
             if Mentions in text.parts:
-                spans = with_gold(spans, text[Mentions], complete=self.complete)
+                spans = with_gold(spans, text[Mentions], known=self.known)
             others = text[KnowledgeSpans].of if KnowledgeSpans in text.parts else {}
             made.append(text.having(KnowledgeSpans({**others, self.base: spans})))
         return made
@@ -68,7 +69,7 @@ class CandidateFinder:
         """Returns a digest of what decides about the result."""
         graph = None if self.graph is None else KnowledgeGraph.open(self.graph).fingerprint()
         names = None if self.names is None else blake2b(Path(self.names).read_bytes()).hexdigest()
-        options = [self.base, list(self.languages), self.most, self.longest, self.complete]
+        options = [self.base, list(self.languages), self.most, self.longest, self.known]
         return digest("candidate_spans", graph, names, self.rows.fingerprint(), options)
 
     @cached_property
@@ -93,23 +94,25 @@ def candidate_spans(
     languages: Sequence[str] = (),
     most: int = 30,
     longest: int = 16,
-    complete: bool = False,
+    known: Known = "linked",
 ) -> CandidateFinder:
     """Returns the enricher that is registered as ``candidate_spans`` in the group ``kelm.enrichers``.
 
     Args:
         table: folder of the entity table; names whose entities are not in it are no candidates.
         graph, names: give one: the folder of a graph, or a linker that ``kelm graph link --save`` wrote.
-        base, languages, longest, complete: see `CandidateFinder`.
+        base, languages, longest, known: see `CandidateFinder`.
         most: candidates of a span (paper: 30).
 
     Raises:
         InputError: the graph has no names in these languages, or neither graph nor names are given.
         CheckpointError: no graph or table is there.
     """
+    if known not in get_args(Known):
+        raise InputError(f"found {known!r}", field="known", remedy=closest(str(known), get_args(Known)))
     if (graph is None) == (names is None):
         raise InputError("one of graph and names is needed", field="graph", remedy="Give the folder of a graph.")
-    finder = CandidateFinder(base, TableRows(table), graph, names, tuple(languages), most, longest, complete)
+    finder = CandidateFinder(base, TableRows(table), graph, names, tuple(languages), most, longest, known)
     finder.fingerprint()  # what does not fit is told now
     _ = finder.linker
     return finder

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -24,11 +24,23 @@ from kelm.text.spans import locate
 from kelm.typing import Bool, Float, Int, Tensor
 from kg.linking.base import NIL, Mention, Mentions
 
-__all__ = ["HIDDEN", "LINKING", "NONE", "NOTHING", "KnowledgeSpans", "Spans", "loss_name", "spans_of", "with_gold"]
+__all__ = [
+    "HIDDEN",
+    "LINKING",
+    "NONE",
+    "NOTHING",
+    "KnowledgeSpans",
+    "Known",
+    "Spans",
+    "loss_name",
+    "spans_of",
+    "with_gold",
+]
 
 NONE, NOTHING, HIDDEN = -1, -2, -3
 """What may stand for an entity's row: no candidate, "no entity", and one that is masked."""
 LINKING = "linking"
+Known = Literal["none", "linked", "mentions", "all"]
 
 
 def loss_name(base: str) -> str:
@@ -168,16 +180,20 @@ def spans_of(
     )
 
 
-def with_gold(spans: Spans, mentions: Mentions, *, complete: bool) -> Spans:
+def with_gold(spans: Spans, mentions: Mentions, *, known: Known) -> Spans:
     """Returns the spans with what known mentions of the same tokens say.
 
     Args:
-        complete: whether all mentions of the text are known; other spans then name nothing, as do mentions without an
-            entity. Otherwise nobody knows about either.
+        known: what somebody knows about: "linked" mentions, those with an entity of the base; all "mentions", others
+            naming nothing of it; "all" spans, those that are no mention naming nothing either. "none": about nothing,
+            such as mentions that were themselves found by names.
     """
     places = zip(mentions.first.tolist(), mentions.last.tolist(), strict=True)
     said = dict(zip(places, mentions.entity.tolist(), strict=True))
-    other = NOTHING if complete else NONE
+    if known == "none":
+        return spans
+    unlinked, unsaid = (NOTHING if known in kinds else NONE for kinds in (("mentions", "all"), ("all",)))
     asked = zip(spans.first.tolist(), spans.last.tolist(), strict=True)
-    gold = [row if (row := said.get(place, -1)) >= 0 else other for place in asked]
+    rows = [said.get(place) for place in asked]
+    gold = [unsaid if row is None else row if row >= 0 else unlinked for row in rows]
     return replace(spans, gold=torch.tensor(gold, dtype=torch.long))

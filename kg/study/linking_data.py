@@ -22,7 +22,7 @@ from kg.io.source import beside, required
 from kg.linking.linked_text import RelationText, read_articles, read_fewrel
 from kg.linking.linking_sets import LinkingText, read_elevant, read_hipe
 
-__all__ = ["JudgedSet", "LinkingSet", "linking_graph", "read_set"]
+__all__ = ["JudgedSet", "LinkingSet", "fewrel_part", "linking_graph", "read_set"]
 
 _FOLDERS = ("linked_text/entity_linking", "linked_text/hipe2022")
 _PARTS = {"train": (0, 6), "dev": (6, 8), "test": (8, 10)}  # tenths of FewRel, by a hash of the sentence
@@ -63,14 +63,15 @@ def read_set(data: Path, name: str) -> LinkingSet:
         path = required(data, "linked_text/ernie_wiki_sample/docs.jsonl")
         return LinkingSet(name, [LinkingText.of(text) for text in read_articles(path)])
     if name.startswith("fewrel-") and name.removeprefix("fewrel-") in _PARTS:
-        return LinkingSet(name, [LinkingText.of(text) for text in _fewrel(data, name.removeprefix("fewrel-"))])
+        return LinkingSet(name, [LinkingText.of(text) for text in fewrel_part(data, name.removeprefix("fewrel-"))])
     elevant, hipe = _FOLDERS
     if beside(data / hipe, f"{name}.tsv"):
         return LinkingSet(name, list(read_hipe(required(data, f"{hipe}/{name}.tsv"))))
     return LinkingSet(name, list(read_elevant(required(data, f"{elevant}/{name}.jsonl"))))
 
 
-def _fewrel(data: Path, part: str) -> Iterator[RelationText]:
+def fewrel_part(data: Path, part: str) -> Iterator[RelationText]:
+    """Yields FewRel's sentences of "train", "dev" or "test"."""
     first, last = _PARTS[part]
     for text in read_fewrel(required(data, "linked_text/fewrel/val_wiki.json")):
         if first <= crc32(text.text.encode()) % 10 < last:

@@ -29,7 +29,7 @@ from kelm.tasks.measures import f1, share
 from kg.linking.base import Mentions
 from kg.linking.candidate_spans import NONE, NOTHING, KnowledgeSpans, loss_name
 
-__all__ = ["EntityLinking", "EntityLinkingCollate", "SpanAnswer", "linking_scores"]
+__all__ = ["EntityLinking", "EntityLinkingCollate", "SpanAnswer", "known_mentions", "linking_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ class EntityLinking(Task[Encoded, list[SpanAnswer]]):
         return answers
 
     def gold(self, texts: Sequence[Encoded]) -> list[list[SpanAnswer]]:
-        return [list(_known(text, self.base)) for text in texts]
+        return [list(known_mentions(text, self.base)) for text in texts]
 
     def score(self, gold: Sequence[list[SpanAnswer]], predicted: Sequence[list[SpanAnswer]]) -> Scores:
         return linking_scores(gold, predicted)
 
 
-def _known(text: Encoded, base: str) -> Iterator[SpanAnswer]:
+def known_mentions(text: Encoded, base: str) -> Iterator[SpanAnswer]:
     """Yields the known mentions, and the spans that are known to name nothing."""
     known = text[Mentions]
     for first, last, row in zip(known.first.tolist(), known.last.tolist(), known.entity.tolist(), strict=True):

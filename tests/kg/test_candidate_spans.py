@@ -78,11 +78,17 @@ def test_spans_that_are_too_long_or_cut_off_are_left_out(words: Tokenizer) -> No
 
 def test_known_mentions_teach_and_other_spans_only_if_all_are_known(words: Tokenizer) -> None:
     found = [mention(TEXT, "bank", ("Q1", 1.0)), mention(TEXT, "england", ("Q4", 1.0), ("Q2", 0.5))]
-    text = align(encoded(words), [mention(TEXT, "england", ("Q2", 1.0))], ROWS)
+    gold = [mention(TEXT, "england", ("Q2", 1.0)), mention(TEXT, "bank")]
+    text = align(encoded(words), gold[:1], ROWS)
 
     spans = spans_of(text, found, row_of, most=2, longest=20)
-    assert with_gold(spans, text[Mentions], complete=False).gold.tolist() == [NONE, 1]
-    complete = with_gold(spans, text[Mentions], complete=True)
+    assert with_gold(spans, text[Mentions], known="none").gold.tolist() == [NONE, NONE]
+    assert with_gold(spans, text[Mentions], known="linked").gold.tolist() == [NONE, 1]
+    assert with_gold(spans, text[Mentions], known="mentions").gold.tolist() == [NONE, 1]
+    both = align(encoded(words), gold, ROWS)
+    assert with_gold(spans, both[Mentions], known="linked").gold.tolist() == [NONE, 1]
+    assert with_gold(spans, both[Mentions], known="mentions").gold.tolist() == [NOTHING, 1]
+    complete = with_gold(spans, text[Mentions], known="all")
     assert complete.gold.tolist() == [NOTHING, 1]
     assert complete.right.tolist() == [[False, False, True], [False, True, False]]
 
