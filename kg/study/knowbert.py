@@ -40,7 +40,7 @@ from kg.linking.base import Mentions
 from kg.linking.candidate_spans import NONE, KnowledgeSpans, Spans
 from kg.linking.linked_text import LinkedText, RelationText, encode
 from kg.objectives.masked_candidates import MaskedCandidates
-from kg.study.fewrel import FewRel, joined_graph, material, without_answers
+from kg.study.fewrel import FewRel, joined_graph, material
 from kg.study.fine_tuning import FineTuning, answers, fine_tuned, train
 from kg.study.linking_data import fewrel_part
 from kg.study.material import controlled, encode_examples
@@ -213,9 +213,8 @@ class _Work:
     @cached_property
     def material(self) -> Material:
         made = material(self.options.material, self.data, self.out, say=self.say)
-        graph, _ = without_answers(joined_graph(self.data), made.examples["gold"])
         if not (self.out / "graph").is_dir():
-            graph.save(self.out / "graph")
+            joined_graph(self.data).save(self.out / "graph")
         return made
 
     @cached_property
