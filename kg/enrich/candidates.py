@@ -1,20 +1,22 @@
 """Candidate spans for any corpus: what a recipe names `candidate_spans`, and KnowBert reads.
 
-[objectives.corpus.enrich.candidate_spans]
+[objectives.corpus.enrich.candidate_spans.bases.graph]
 graph = "graph"
 table = "vectors/table"
 
-Every name of the graph is a span, also within and across others. Texts that come with `Mentions` teach the linker.
+Bases are called as in the options of the extension `knowledge_attention`; there may be several. Every name of the graph is
+a span, also within and across others. Texts that come with `Mentions` teach the linker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from kelm.batch import Encoded
 from kelm.data.corpus import digest
@@ -26,9 +28,7 @@ from kg.linking.base import Mentions
 from kg.linking.candidate_spans import KnowledgeSpans, Known, spans_of, with_gold
 from kg.linking.names import AliasOptions
 
-__all__ = ["CandidateFinder", "candidate_spans"]
-
-BASE = "graph"
+__all__ = ["CandidateFinder", "CandidateFinders", "candidate_finder", "candidate_spans"]
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,54 @@ class CandidateFinder:
         return {name: value for name, value in self.__dict__.items() if name != "linker"}
 
 
-def candidate_spans(
+@dataclass(frozen=True)
+class CandidateFinders:
+    """Finds the spans of several knowledge bases, one after the other."""
+
+    finders: Sequence[CandidateFinder]
+
+    def __call__(self, texts: Sequence[Encoded]) -> list[Encoded]:
+        for find in self.finders:
+            texts = find(texts)
+        return list(texts)
+
+    def fingerprint(self) -> str:
+        """Returns a digest of what decides about the result."""
+        return digest("candidate_spans", *(find.fingerprint() for find in self.finders))
+
+
+def candidate_spans(*, bases: Mapping[str, Mapping[str, Any]]) -> CandidateFinders:
+    """Returns the enricher that is registered as ``candidate_spans`` in the group ``kelm.enrichers``.
+
+    Args:
+        bases: options of each knowledge base by its name, see `candidate_finder`.
+
+    Raises:
+        InputError: an option is unknown, or as `candidate_finder`.
+        CheckpointError: no graph or table is there.
+    """
+    known = list(inspect.signature(candidate_finder).parameters)[1:]
+    for base, options in bases.items():
+        for option in options:
+            if option not in known:
+                raise InputError("unknown option", field=f"bases.{base}.{option}", remedy=closest(option, known))
+        if "table" not in options:
+            raise InputError("is missing", field=f"bases.{base}.table", remedy="Give the folder of an entity table.")
+    return CandidateFinders(tuple(candidate_finder(base, **options) for base, options in bases.items()))
+
+
+def candidate_finder(
+    base: str,
     *,
     table: str,
     graph: str | None = None,
     names: str | None = None,
-    base: str = BASE,
     languages: Sequence[str] = (),
     most: int = 30,
     longest: int = 16,
     known: Known = "linked",
 ) -> CandidateFinder:
-    """Returns the enricher that is registered as ``candidate_spans`` in the group ``kelm.enrichers``.
+    """Returns what finds the candidates of one knowledge base.
 
     Args:
         table: folder of the entity table; names whose entities are not in it are no candidates.
@@ -109,9 +145,11 @@ def candidate_spans(
         CheckpointError: no graph or table is there.
     """
     if known not in get_args(Known):
-        raise InputError(f"found {known!r}", field="known", remedy=closest(str(known), get_args(Known)))
+        raise InputError(f"found {known!r}", field=f"bases.{base}.known", remedy=closest(str(known), get_args(Known)))
     if (graph is None) == (names is None):
-        raise InputError("one of graph and names is needed", field="graph", remedy="Give the folder of a graph.")
+        raise InputError(
+            "one of graph and names is needed", field=f"bases.{base}.graph", remedy="Give the folder of a graph."
+        )
     finder = CandidateFinder(base, TableRows(table), graph, names, tuple(languages), most, longest, known)
     finder.fingerprint()  # what does not fit is told now
     _ = finder.linker

@@ -34,7 +34,7 @@ from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.recipe import Optimization
 from kg.embeddings.table import EntityTable
-from kg.enrich.candidates import CandidateFinder, candidate_spans
+from kg.enrich.candidates import CandidateFinder, candidate_finder
 from kg.fusion.knowledge_attention import KnowledgeAttention
 from kg.linking.base import Mentions
 from kg.linking.candidate_spans import NONE, KnowledgeSpans, Spans
@@ -226,7 +226,7 @@ class _Work:
     def finder(self) -> CandidateFinder:
         """Finds the candidates of any text; the same for all arms."""
         table, graph = str(self.out / "vectors"), str(self.out / "graph")
-        return candidate_spans(table=table, graph=graph, languages=["en"], most=8, known="mentions")
+        return candidate_finder(BASE, table=table, graph=graph, languages=["en"], most=8, known="mentions")
 
     def spanned(self, texts: Sequence[LinkedText | RelationText]) -> list[Encoded]:
         """Returns texts with their mentions and candidate spans."""

@@ -94,7 +94,7 @@ class EntityLinking(Task[Encoded, list[SpanAnswer]]):
         if scores is None:  # muted: nothing is known
             scores = torch.full((len(spans), spans.entity.shape[1] + 1), float("-inf"))
             scores[:, -1] = 0.0
-        ranked = scores.float().cpu().numpy()
+        ranked = scores.detach().float().cpu().numpy()
         rows = np.concatenate([spans.entity.cpu().numpy(), np.full((len(spans), 1), NOTHING)], axis=1)
         order = np.argsort(-ranked, axis=1, kind="stable")
         begins = texts.first[spans.text].tolist()

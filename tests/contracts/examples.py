@@ -325,7 +325,7 @@ def _sentence_tree(folder: Path) -> Enricher:
 def _candidate_spans(folder: Path) -> Enricher:
     KnowledgeGraph.from_triples([("Q1", "P1", "Q2")], labels={"en": {"Q1": "bonn", "Q2": "rhine"}}).save(folder / "kb")
     entity_table().save(folder / "vectors")
-    return candidate_spans(graph=str(folder / "kb"), table=str(folder / "vectors"), most=3)
+    return candidate_spans(bases={"graph": {"graph": str(folder / "kb"), "table": str(folder / "vectors"), "most": 3}})
 
 
 def _described_corpus(path: Path) -> Corpus[Any]:

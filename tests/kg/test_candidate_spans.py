@@ -15,7 +15,7 @@ from kelm.errors import InputError, KelmError
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
-from kg.enrich.candidates import CandidateFinder, candidate_spans
+from kg.enrich.candidates import CandidateFinder, candidate_finder, candidate_spans
 from kg.graph import KnowledgeGraph
 from kg.linking.base import NIL, Candidate, Mention, Mentions, align
 from kg.linking.candidate_spans import HIDDEN, NONE, NOTHING, KnowledgeSpans, spans_of, with_gold
@@ -103,9 +103,12 @@ def folders(path: Path) -> dict[str, str]:
 def test_a_graphs_names_are_found_within_one_another_and_bases_lie_side_by_side(
     words: Tokenizer, tmp_path: Path
 ) -> None:
-    finder: CandidateFinder = candidate_spans(**folders(tmp_path))
-    other = candidate_spans(**folders(tmp_path / "other"), base="other", most=1)
-    [text] = other(finder([encoded(words)]))
+    finder: CandidateFinder = candidate_finder("graph", **folders(tmp_path))
+    other = candidate_finder("other", **folders(tmp_path / "other"), most=1)
+    bases = {"graph": folders(tmp_path), "other": {**folders(tmp_path / "other"), "most": 1}}
+    both = candidate_spans(bases=bases)
+    [text] = both([encoded(words)])
+    assert both.fingerprint() != candidate_spans(bases={"graph": bases["graph"]}).fingerprint()
     spans = text[KnowledgeSpans]["graph"]
     names = [said(text, *place) for place in zip(spans.first.tolist(), spans.last.tolist(), strict=True)]
     assert names == ["bank", "bank of england", "england"]
@@ -116,7 +119,13 @@ def test_a_graphs_names_are_found_within_one_another_and_bases_lie_side_by_side(
 
 def test_one_source_of_names_is_needed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one of graph and names is needed"):
-        candidate_spans(table=folders(tmp_path)["table"])
+        candidate_finder("graph", table=folders(tmp_path)["table"])
+    with pytest.raises(InputError, match=r'bases\.graph\.tabel.*unknown option.*"table"'):
+        candidate_spans(bases={"graph": {"tabel": "vectors"}})
+    with pytest.raises(InputError, match=r"bases\.graph\.table: is missing"):
+        candidate_spans(bases={"graph": {"graph": "graph"}})
+    with pytest.raises(InputError, match=r"bases\.graph\.known.*\"all\""):
+        candidate_finder("graph", **folders(tmp_path), known="al")  # type: ignore[arg-type]
 
 
 def test_spans_that_meet_a_masked_word_are_hidden_drawn_or_kept(words: Tokenizer) -> None:

@@ -24,7 +24,7 @@ from tests.kg.test_tree_training import TREE, labeled, plain_recipe  # noqa: F40
 
 RECIPES = Path(kg.__file__).parent / "recipes"
 SPANS = """
-        [objectives.corpus.enrich.candidate_spans]
+        [objectives.corpus.enrich.candidate_spans.bases.graph]
         graph = "{folder}/graph"
         table = "{folder}/vectors"
         most = 3
