@@ -4,8 +4,8 @@
 graph = "graph"
 table = "vectors/table"
 
-Bases are called as in the options of the extension `knowledge_attention`; there may be several. Every name of the graph is
-a span, also within and across others. Texts that come with `Mentions` teach the linker.
+Bases are called as in the options of the extension `knowledge_attention`; there may be several. Every name of the
+graph is a span, also within and across others. Texts that come with `Mentions` teach the linker.
 """
 
 from __future__ import annotations

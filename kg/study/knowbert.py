@@ -94,6 +94,8 @@ class KnowBert:
         tokens: of a batch.
         length: tokens of a text.
         per_relation: training examples of each relation.
+        hidden: the words of head and tail are hidden when relations are told, their candidates are not: only the graph
+            can tell who they are.
         judged: at most so many held-out sentences are classified, those with an entity in the graph.
     """
 
@@ -108,6 +110,7 @@ class KnowBert:
     tokens: int = 2048
     length: int = 96
     per_relation: int = 20
+    hidden: bool = True
     judged: int = 1500
     fine_tune: FineTuning = field(default_factory=lambda: FineTuning(entities=False))
 
@@ -274,9 +277,14 @@ class _Work:
 
     def _marked(self, texts: Sequence[RelationText]) -> list[tuple[RelationText, Encoded]]:
         """Returns sentences with head and tail marked, without those that are cut off; no links are told."""
-        relations = self.material.relations
+        options, relations = self.options, self.material.relations
         marked = encode_examples(
-            texts, self.material.tokenizer, relations, lambda name: -1, length=self.options.length, hidden=False
+            texts,
+            self.material.tokenizer,
+            relations,
+            lambda name: -1,
+            length=options.length,
+            hidden=options.hidden,
         )
         kept = [(example, text) for example, text in zip(texts, marked, strict=True) if text is not None]
         return list(zip((one for one, _ in kept), self.finder([text for _, text in kept]), strict=True))
