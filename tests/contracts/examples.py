@@ -51,6 +51,7 @@ from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
 from tests.contracts.span_examples import knowing_encoder, linked, with_spans
+from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
 
 __all__ = [
     "CORPORA",
@@ -354,6 +355,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "entity_typing": _typed,
     "knowledge_embedding": _triple,
     "masked_candidates": with_spans,
+    "lexical_relation": related_words,
     "mention_description": _described,
     "ranking": _ranked,
     "relations": _related,
@@ -367,6 +369,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "entity_typing": _entity_typing,
     "knowledge_embedding": _knowledge_embedding,
     "masked_candidates": _masked_candidates,
+    "lexical_relation": lambda: lexical_relation(plain_encoder({})),
     "mention_description": _mention_description,
     "mlm": _mlm,
     "ranking": _ranking,
@@ -387,6 +390,7 @@ CORPORA: dict[str, CorpusExample] = {
         [{"text": text, "label": "odd" if number % 2 else "even"} for number, text in enumerate(SENTENCES)],
         partial(_corpus, labeled_text, labels=["even", "odd"]),
     ),
+    "lexical_pairs": CorpusExample(PAIRS, partial(_corpus, lexical_corpus), lambda line: "\t".join(line.values())),
     "linked_text": CorpusExample(
         [{"text": text, "mentions": [_mention(text, "bonn"), _mention(text, "rhine")]} for text in SENTENCES],
         partial(_with_table, linked_text),
