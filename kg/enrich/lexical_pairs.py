@@ -74,6 +74,10 @@ class LexicalPairs(Corpus[WordPair]):
             for pair in self._pairs(numbers[first : first + _TOGETHER]):
                 yield pair, pair.number + shard.count
 
+    def __len__(self) -> int:
+        """How many pairs the split has, those with a word without tokens included."""
+        return len(self._order)
+
     def fingerprint(self) -> str:
         options = [self.length, sorted(self.directed), self.split, self.test]
         return digest("LexicalPairs", self.source.fingerprint(), options, self.tokenizer.fingerprint())
@@ -108,8 +112,7 @@ class LexicalPairs(Corpus[WordPair]):
     @cached_property
     def _order(self) -> Int64[np.ndarray, "given"]:
         """The rows of the pairs in the order in which they are given."""
-        hashes = self.related.hashes
-        held = hashes < np.uint64(int(self.test * 2**64))
+        hashes, held = self.related.hashes, self.related.held_out(self.test)
         wanted = {"all": np.ones_like(held), "train": ~held, "test": held}[self.split] & self.related.given
         rows = np.flatnonzero(wanted)
         return rows[np.argsort(hashes[rows], kind="stable")]

@@ -78,6 +78,10 @@ class RelatedWords:
         held = {tuple(sorted(pair)) for pair in self.apart.tolist()}
         return np.array([tuple(sorted(pair)) not in held for pair in self.key_pairs.tolist()], bool)
 
+    def held_out(self, share: float) -> Bool[np.ndarray, "pair"]:
+        """Returns which pairs are held out, about that share of them: by the two words alone."""
+        return self.hashes < np.uint64(int(share * 2**64))
+
     def partners(self, key: int) -> Int32[np.ndarray, "partner"]:
         """Returns the keys of all words that are related to a word, or set apart with it; ascending."""
         starts, ends = self._partners
@@ -87,7 +91,7 @@ class RelatedWords:
         """Returns the pairs with their second words dealt anew within each relation: a control.
 
         Pairs that would hold a word twice, or that are true, change places in up to twenty rounds; what is left is
-        dropped, and so is a pair that comes twice.
+        dropped, and so is a pair that comes twice. The true pairs are set apart, so that they are no negatives either.
         """
         random = np.random.default_rng(seed)
         true = {tuple(sorted(pair)) for pair in self.key_pairs.tolist()}
@@ -109,12 +113,17 @@ class RelatedWords:
         _, once = np.unique(pairs, axis=0, return_index=True)
         kept = np.zeros(len(self), bool)
         kept[once] = True
-        return replace(self, second=second).where(kept & ~wrong)
+        apart = np.concatenate((self.apart, self.key_pairs))
+        return replace(self, second=second, apart=apart).where(kept & ~wrong)
 
     def where(self, mask: Bool[np.ndarray, "pair"]) -> RelatedWords:
         """Returns the pairs where `mask` is True, as if there were no others."""
         columns = {name: getattr(self, name)[mask] for name in ("first", "second", "relation", "source", "place")}
         return replace(self, **columns)
+
+    def without(self, apart: Int[np.ndarray, "apart 2"]) -> RelatedWords:
+        """Returns the same with these pairs of keys set apart, and no others."""
+        return replace(self, apart=apart.astype(np.int32))
 
     def fingerprint(self) -> str:
         """Returns a digest: equal digests, equal pairs in the same order."""

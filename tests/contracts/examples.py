@@ -50,8 +50,8 @@ from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
-from tests.contracts.span_examples import knowing_encoder, linked, with_spans
 from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
+from tests.contracts.span_examples import knowing_encoder, linked, with_spans
 
 __all__ = [
     "CORPORA",
