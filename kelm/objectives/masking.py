@@ -22,7 +22,7 @@ from kelm.batch import Encoded
 from kelm.errors import KelmError
 from kelm.typing import Bool, Int
 
-__all__ = ["Kind", "Masking"]
+__all__ = ["Kind", "Masking", "whole_words"]
 
 Kind = Literal["token", "word", "span"]
 
@@ -79,7 +79,7 @@ class Masking:
         units = self._units(text, maskable, budget, random)
         together = np.concatenate(units) if len(units) > 1 else units[0]
         targets = np.sort(together)
-        if self.kind == "span":  # one fate a span
+        if self.shares_fate:
             fates = np.repeat(random.random(len(units)), [len(unit) for unit in units])
             fates = fates[np.argsort(together)]
         else:
@@ -91,14 +91,18 @@ class Masking:
             seen[replaced] = self._others(len(replaced), random)
         return seen, targets
 
+    @property
+    def shares_fate(self) -> bool:
+        """Whether what is masked together is also seen alike: spans are, the tokens of a word are not."""
+        return self.kind == "span"
+
     def _units(
         self, text: Encoded, maskable: Int[np.ndarray, "maskable"], budget: int, random: np.random.Generator
     ) -> list[Int[np.ndarray, "unit"]]:
         """Returns the places to be masked together, at most `budget` in all (but at least one unit)."""
         if self.kind == "token":
             return [random.choice(maskable, budget, replace=False)]
-        breaks = (np.diff(text.words[maskable]) != 0) | (np.diff(maskable) != 1)
-        words = np.split(maskable, breaks.nonzero()[0] + 1)
+        words = whole_words(text, maskable)
         if self.kind == "word":
             return self._words(words, budget, random)
         return self._spans(words, budget, random)
@@ -152,6 +156,12 @@ def _ordinary(special: tuple[int, ...], vocabulary: int) -> Bool[np.ndarray, "vo
     ordinary = np.ones(vocabulary, dtype=bool)
     ordinary[list(special)] = False
     return ordinary
+
+
+def whole_words(text: Encoded, places: Int[np.ndarray, "token"]) -> list[Int[np.ndarray, "..."]]:
+    """Returns ascending places of a text by word: those of one word that are neighbors together."""
+    breaks = (np.diff(text.words[places]) != 0) | (np.diff(places) != 1)
+    return np.split(places, breaks.nonzero()[0] + 1)
 
 
 def _touch(words: list[Int[np.ndarray, "..."]], first: int, end: int) -> bool:

@@ -20,6 +20,7 @@ from kelm.model.heads import VocabularyHead
 from kelm.objectives.base import Losses, Objective, random_of
 from kelm.objectives.masking import Kind, Masking
 from kelm.text.tokenizer import Tokenizer, check_fits
+from kelm.typing import Int
 
 __all__ = ["MaskedLanguageModel", "MaskedLanguageModelCollate", "targets_at"]
 
@@ -46,13 +47,17 @@ class MaskedLanguageModelCollate:
     room: int | None = None
 
     def __call__(self, texts: Sequence[Encoded], seed: int) -> Batch:
+        return self.masked(texts, seed)[0]
+
+    def masked(self, texts: Sequence[Encoded], seed: int) -> tuple[Batch, list[Int[np.ndarray, "target"]]]:
+        """Returns the batch, and of each text the places of its targets."""
         masked = [self.masking(text, random_of(text, seed)) for text in texts]
         changed = [text.having(tokens=seen) for text, (seen, _) in zip(texts, masked, strict=True)]
         batch = pack(changed, pad=self.pad, objective=self.objective, room=self.room)
         places = [some for _, some in masked]
         labels = [text.tokens[some] for text, some in zip(texts, places, strict=True)]
         targets = targets_at(batch, places, labels)
-        return batch.having(targets, units={**batch.units, self.objective: len(targets.label)})
+        return batch.having(targets, units={**batch.units, self.objective: len(targets.label)}), places
 
 
 class MaskedLanguageModel(Objective[Encoded]):

@@ -50,6 +50,7 @@ from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
+from tests.contracts import supersense_example
 from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
 from tests.contracts.span_examples import knowing_encoder, linked, with_spans
 
@@ -229,6 +230,15 @@ def _mention_description() -> tuple[Encoder, Objective[Any]]:
     return encoder, MentionDescription(encoder.config)
 
 
+def _supersense_encoder() -> Encoder:
+    return supersense_example.attached(plain_encoder({"supersense": {"senses": list(supersense_example.SENSES)}}))
+
+
+def _supersense() -> tuple[Encoder, Objective[Any]]:
+    encoder = _supersense_encoder()
+    return encoder, supersense_example.objective(encoder, cast(Tokenizer, WordList()))
+
+
 def _classification() -> tuple[Encoder, Objective[Any]]:
     encoder, states = plain_encoder({}), ("pooled", "first", "mean")
     return encoder, TextClassification(
@@ -347,7 +357,11 @@ def _triples(path: Path) -> Corpus[Any]:
 
 
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions, "knowledge_attention": with_spans}
-EXTENSIONS: dict[str, Callable[[], Encoder]] = {"ernie": _ernie, "knowledge_attention": _knowledge_attention}
+EXTENSIONS: dict[str, Callable[[], Encoder]] = {
+    "ernie": _ernie,
+    "knowledge_attention": _knowledge_attention,
+    "supersense": _supersense_encoder,
+}
 OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "classification": _labeled,
     "entity_alignment": _with_mentions,
@@ -359,6 +373,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "mention_description": _described,
     "ranking": _ranked,
     "relations": _related,
+    "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
@@ -374,6 +389,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "mlm": _mlm,
     "ranking": _ranking,
     "relations": _relations,
+    "supersense": _supersense,
     "tagging": _tagging,
 }
 CORPORA: dict[str, CorpusExample] = {
