@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -35,6 +35,8 @@ from kg.linking.candidate_spans import KnowledgeSpans, Spans, loss_name
 __all__ = ["KnowledgeAttention", "KnowledgeBase"]
 
 NAME = "knowledge_attention"
+Looking = Literal["like", "random"]
+_KEEN = 4.0  # how much a span's likeness counts in the beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class KnowledgeBase:
         hidden, loss, margin, threshold, longest: see `CandidateLinker`.
         linking: weight of the linking loss.
         gate: where it begins; 1 for the paper's equation.
+        looking: how words look at spans in the beginning: at those "like" themselves, their own above all, and they
+            take over what they see; or at "random" ones (paper), so that which span is whose is to be learned first.
         trainable: the vectors are weights and are trained and saved like others.
     """
 
@@ -65,6 +69,7 @@ class KnowledgeBase:
     longest: int = 16
     linking: float = 1.0
     gate: float = 0.0
+    looking: Looking = "like"
     trainable: bool = False
 
     def settled(self, layers: int) -> KnowledgeBase:
@@ -118,6 +123,12 @@ class Recontextualization(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.linker.special)
+        if self.base.looking == "like":
+            layer = self.word_layer
+            for project in (layer.query, layer.key, layer.value, layer.output):
+                nn.init.eye_(project.weight)
+            with torch.no_grad():
+                layer.query.weight.mul_(_KEEN)
         down = self.linker.down
         with torch.no_grad():
             back = torch.linalg.pinv(down.weight)
@@ -232,6 +243,9 @@ def _settled(name: str, options: Mapping[str, Any], config: EncoderConfig) -> Kn
     about = f"{NAME}: bases: {name}"
     if base.loss not in get_args(LinkerLoss):
         raise KelmError(f"{about}: loss: {base.loss!r} is none. {closest(str(base.loss), get_args(LinkerLoss))}")
+    if base.looking not in get_args(Looking):
+        remedy = closest(str(base.looking), get_args(Looking))
+        raise KelmError(f"{about}: looking: {base.looking!r} is none. {remedy}")
     if base.heads < 1 or base.width % base.heads:
         raise KelmError(
             f"{about}: width {base.width} is no multiple of {base.heads} heads. Choose heads that divide it."
