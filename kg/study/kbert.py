@@ -28,6 +28,7 @@ from kelm.data.corpus import Corpus, Text, digest
 from kelm.data.labeled_text import Label, labeled_text
 from kelm.data.sources import JsonLines, TextFiles
 from kelm.errors import InputError
+from kelm.evaluation.intervals import mean
 from kelm.model import Encoder
 from kelm.tasks.classification import TextClassification
 from kelm.text.tokenizer import Tokenizer
@@ -45,7 +46,6 @@ from kg.linking.alias import AliasLinker
 from kg.study.base import Pretraining, pretrain, uncompressed
 from kg.study.fine_tuning import train
 from kg.study.outcomes import OutcomeLog
-from kg.study.report import mean
 
 __all__ = ["KBert", "KBertArm", "KBertOutcome", "TextSet", "shuffled_tails", "table"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kg.study.report import mean
+from kelm.evaluation.intervals import mean
 
 __all__ = ["LibertArm", "LibertOutcome", "table"]
 

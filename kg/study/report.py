@@ -8,46 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from kelm.evaluation.intervals import Mean, mean
 from kg.study.run import Outcome
 
-__all__ = ["Mean", "gain", "mean", "picture", "rows", "table"]
+__all__ = ["gain", "picture", "rows", "table"]
 
 ORDER = ("none", "random", "shuffled", "knowledge")
 COLORS = {"none": "#8c8c8c", "random": "#c9a227", "shuffled": "#5b8fd6", "knowledge": "#1b7f4d"}
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """A mean over seeds and half the width of its 95 % interval (nan for a single seed)."""
-
-    value: float
-    half: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f}{self._spread()}"
-
-    def signed(self) -> str:
-        """Returns the mean as a difference is written: +0.120 ± 0.028."""
-        return f"{self.value:+.3f}{self._spread()}"
-
-    def _spread(self) -> str:
-        return "" if math.isnan(self.half) else f" ± {self.half:.3f}"
-
-
-def mean(values: Sequence[float]) -> Mean:
-    """Returns the mean of independent values with Student's t interval."""
-    n = len(values)
-    average = sum(values) / n
-    if n < 2:
-        return Mean(average, math.nan, n)
-    from scipy.stats import t
-
-    spread = math.sqrt(sum((value - average) ** 2 for value in values) / (n - 1))
-    return Mean(average, float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n), n)
 
 
 def _by_seed(outcomes: Iterable[Outcome], **chosen: object) -> dict[int, float]:

@@ -27,6 +27,7 @@ from kelm.batch import Encoded
 from kelm.data.corpus import digest
 from kelm.data.files import lines
 from kelm.errors import InputError
+from kelm.evaluation.intervals import mean
 from kelm.model import Encoder, hub
 from kelm.objectives.base import Objective
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -46,7 +47,6 @@ from kg.study import oewn
 from kg.study.base import Pretraining, pretrain, uncompressed
 from kg.study.fine_tuning import train
 from kg.study.outcomes import OutcomeLog
-from kg.study.report import mean
 from kg.study.sense_probe import Uses, answered, fitted, pairs, share_of, states, untaught, uses_of, wic
 
 __all__ = ["SenseArm", "SenseBert", "SenseOutcome", "table"]

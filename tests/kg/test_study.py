@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 import kg
 from kelm.errors import InputError
+from kelm.evaluation.intervals import mean
 from kelm.model import Encoder
 from kelm.text import vocabulary
 from kelm.training import recipe_file, record
@@ -112,9 +113,9 @@ def test_the_probe_sees_no_mention_words_and_the_vectors_of_its_arm() -> None:
 
 def test_means_have_students_interval() -> None:
     values = [0.5, 0.6, 0.55, 0.7]
-    found, expected = report.mean(values), ttest_1samp(values, 0).confidence_interval(0.95)
+    found, expected = mean(values), ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.value - found.half, found.value + found.half) == pytest.approx((expected.low, expected.high))
-    assert math.isnan(report.mean([0.5]).half)
+    assert math.isnan(mean([0.5]).half)
 
 
 def outcome(arm: str, seed: int, accuracy: float) -> Outcome:
