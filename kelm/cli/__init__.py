@@ -35,6 +35,7 @@ __all__ = ["application", "commands", "load", "main", "run"]
 _OURS = {
     "train": "kelm.cli.train:train",
     "evaluate": "kelm.cli.evaluate:evaluate",
+    "compare": "kelm.cli.compare:compare",
     "convert": "kelm.cli.convert:convert",
     "bench": "kelm.cli.bench:bench",
 }

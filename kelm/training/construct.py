@@ -28,7 +28,7 @@ from kelm.training.checkpoint import read_tensors
 from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Options, Recipe
 from kelm.training.recipe_file import convert
 
-__all__ = ["Parts", "corpus", "dataset", "encoder", "make", "objective", "tokenizer"]
+__all__ = ["Parts", "corpus", "dataset", "encoder", "enrichers", "make", "objective", "tokenizer"]
 
 SIMPLE = (str, int, float, bool)
 
@@ -203,10 +203,17 @@ def corpus(choice: CorpusChoice, parts: Parts, room: int | None, field: str) -> 
     most = min(room or parts.config.longest, parts.config.longest)
     if "tokenizer" not in inspect.signature(plugin).parameters:
         made = Reader(made, parts.tokenizer, min(choice.length or most, most), long=choice.long)
-    enrichers = [
-        _enricher(name, options, parts, most, f"{field}.enrich.{name}") for name, options in choice.enrich.items()
-    ]
-    return Enriched(made, enrichers) if enrichers else made
+    found = enrichers(choice, parts, most, f"{field}.enrich")
+    return Enriched(made, found) if found else made
+
+
+def enrichers(choice: CorpusChoice, parts: Parts, length: int, field: str) -> list[Enricher]:
+    """Returns the enrichers of a corpus; `length` is how long they may make a text, unless they say it themselves.
+
+    Raises:
+        RecipeError: no enricher has that name, or it does not take an option.
+    """
+    return [_enricher(name, options, parts, length, f"{field}.{name}") for name, options in choice.enrich.items()]
 
 
 def _enricher(name: str, options: Options, parts: Parts, length: int, field: str) -> Enricher:

@@ -8,6 +8,7 @@ Corruption is drawn with the same seed every time, so that scores of one run can
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,9 +20,25 @@ from kelm.objectives.base import Objective
 from kelm.tasks.base import Scores, Task
 from kelm.training.learner import Learner
 
-__all__ = ["HeldOut", "check_metric"]
+__all__ = ["HeldOut", "Judged", "Measured", "check_metric"]
 
 SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A task's answers to its held-out texts, beside the right ones, in the order of the texts."""
+
+    gold: Sequence[Any]
+    answers: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What held-out texts say: scores as "objective/score", and the answers of each task by its name."""
+
+    scores: Scores
+    judged: Mapping[str, Judged]
 
 
 class HeldOut:
@@ -38,13 +55,22 @@ class HeldOut:
 
     def __call__(self, learner: Learner) -> Scores:
         """Returns every score as "objective/score"; the learner should be in evaluation mode."""
+        return self.measure(learner).scores
+
+    def measure(self, learner: Learner) -> Measured:
+        """Returns scores and answers; the learner should be in evaluation mode."""
         scores: dict[str, float] = {}
+        judged: dict[str, Judged] = {}
         with torch.no_grad():
             for name, texts in self.texts.items():
                 objective = learner.objectives[name]
                 assert isinstance(objective, Objective)
-                scores |= {f"{name}/{score}": value for score, value in self._score(learner, objective, texts).items()}
-        return scores
+                losses, predicted = self._run(learner, objective, texts)
+                if isinstance(objective, Task):
+                    judged[name] = Judged(objective.gold(texts), predicted)
+                    losses |= objective.score(judged[name].gold, predicted)
+                scores |= {f"{name}/{score}": value for score, value in losses.items()}
+        return Measured(scores, judged)
 
     def names(self, learner: Learner) -> list[str]:
         """Returns what the scores are called. Cost: one text of each objective."""
@@ -55,7 +81,10 @@ class HeldOut:
         finally:
             learner.train(training)
 
-    def _score(self, learner: Learner, objective: Objective[Any], texts: Sequence[Any]) -> dict[str, float]:
+    def _run(
+        self, learner: Learner, objective: Objective[Any], texts: Sequence[Any]
+    ) -> tuple[dict[str, float], list[Any]]:
+        """Returns the mean losses, and what is predicted of each text, None unless the objective is a task."""
         device = next(learner.parameters()).device
         sums: dict[str, float] = {}
         units: dict[str, int] = {}
@@ -70,10 +99,7 @@ class HeldOut:
             if isinstance(objective, Task):
                 for number, answer in zip(numbers, objective.predict(on_device, stream), strict=True):
                     predicted[number] = answer
-        scores = {_name(objective.name, loss): sums[loss] / max(units[loss], 1) for loss in sums}
-        if isinstance(objective, Task):
-            scores |= objective.score(objective.gold(texts), predicted)
-        return scores
+        return {_name(objective.name, loss): sums[loss] / max(units[loss], 1) for loss in sums}, predicted
 
 
 def check_metric(metric: str, scores: Collection[str]) -> None:

@@ -14,7 +14,7 @@ from kelm.batch import Batch
 from kelm.errors import RecipeError
 from kelm.text import tokenizer as tokenizers
 from kelm.text import vocabulary
-from kelm.training import construct
+from kelm.training import construct, finished
 from kelm.training.recipe import Recipe
 from kelm.training.recipe_file import parse, read
 from kelm.training.run import train
@@ -159,3 +159,9 @@ def test_the_shipped_classifier_learns_what_only_the_graph_knows(
     assert result.stopped != "signal"
     scores = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
     assert max(line["scores"]["classification/accuracy"] for line in scores if "scores" in line) == 1.0
+    whole, trunk = finished.open("run"), finished.open("run", without=["sentence_tree"])
+    assert whole([f"we saw {town} today" for town in lands]) == list(lands.values())
+    assert whole.measured().scores["classification/accuracy"] == 1.0
+    assert trunk.measured().scores["classification/accuracy"] < 1.0
+    with pytest.raises(RecipeError, match=r'no corpus has an enricher "sentence_three".*"sentence_tree"'):
+        finished.open("run", without=["sentence_three"])
