@@ -79,7 +79,7 @@ class Libert:
         filtered: see `LexicalRelation`; near are words whose pieces have near vectors in the encoder to start from.
         held_out: share of the pairs; at most `asked` of them are asked for, and as many teach the probe.
         layers: whose states are compared for similarity, from 1.
-        steps, tokens, rate: of what the arms learn; tokens of a batch of texts, and of one of pairs.
+        steps, tokens, rate: of what the arms learn; tokens of a batch of texts, `pair_tokens` of one of pairs.
         task_texts, task_passes, task_rate: of fine-tuning.
     """
 
@@ -92,7 +92,7 @@ class Libert:
     task_train: str = "classification/sst2/train.tsv"
     task_test: str = "classification/sst2/test.tsv"
     base: Pretraining = field(default_factory=lambda: Pretraining(steps=1500))
-    often: int = 2
+    often: int = 10
     relations: tuple[str, ...] = ("synonym", "hypernym")
     filtered: bool = True
     held_out: float = 0.05
@@ -100,8 +100,9 @@ class Libert:
     layers: tuple[int, ...] = (1, 4)
     arms: tuple[LibertArm, ...] = ARMS
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 500
-    tokens: int = 2048
+    steps: int = 900
+    tokens: int = 1024
+    pair_tokens: int = 4096
     rate: float = 1e-3
     task_texts: int = 3000
     task_passes: float = 2.0
@@ -176,15 +177,12 @@ class _Work:
         encoder, place = Encoder.from_hf(self.base), self.base
         mlm = MaskedLanguageModel(encoder.config, tokenizer=self.words, kind="word")
         mlm.head.load_state_dict(hub.head_weights(place))
-        stream: Callable[[Corpus[Any], Any], BatchStream[Any]] = lambda texts, collate: BatchStream(  # noqa: E731
-            texts, collate, tokens=options.tokens, seed=seed
-        )
         objectives: list[Any] = [mlm]
-        streams = {mlm.name: stream(self.read, mlm.collate)}
+        streams: dict[str, Any] = {mlm.name: BatchStream(self.read, mlm.collate, tokens=options.tokens, seed=seed)}
         if corpus is not None:
             task = self.relation_task(encoder)
             objectives.append(task)
-            streams[task.name] = stream(corpus, task.collate)
+            streams[task.name] = BatchStream(corpus, task.collate, tokens=options.pair_tokens, seed=seed)
         result = Trainer(
             learner := Learner(encoder, objectives),
             streams,

@@ -1,0 +1,354 @@
+"""Does it help to learn a graph's triples by the texts of its entities (KEPLER, SimKGC), and what does it cost?
+
+    arm          learns                                     what it shows
+    none         masked words                               what texts say of one another anyhow
+    knowledge    masked words and the triples (InfoNCE)
+    kepler       the same with KEPLER's loss
+    shuffled     the triples with tails dealt anew          what learning from such texts gives, whatever they say
+    frequency    how often a relation has an answer         the floor
+    transe       vectors of entities, no text               transductive only: it knows nothing of new entities
+
+Entities that are held out occur in no triple to learn from. Triples with one are asked inductively, test triples without
+transductively; both are ranked among all entities, seen and unseen, filtered with all triples. Beside it, the loss of
+masked words.
+
+Source: Wang et al. (2021), sections 5.2 and 5.3, Wang et al. (2022), section 4; the controls are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+from zlib import crc32
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from kelm.batch import Encoded
+from kelm.data.corpus import Corpus, InMemory, digest
+from kelm.data.files import lines
+from kelm.data.sources import JsonLines, TextFiles
+from kelm.data.stream import BatchStream
+from kelm.errors import InputError
+from kelm.evaluation.intervals import mean
+from kelm.model import Encoder, hub
+from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.text.tokenizer import Tokenizer
+from kelm.text.tokenizer import open as open_tokenizer
+from kelm.training import record
+from kelm.training.held_out import HeldOut
+from kelm.training.learner import Learner
+from kelm.training.recipe import Checkpoints, Optimization, Training
+from kelm.training.trainer import Trainer
+from kg.embeddings.command import named_triples
+from kg.embeddings.ranking import Rankable, metrics, ranks
+from kg.embeddings.recipe import EmbeddingRecipe
+from kg.embeddings.train import train as embed
+from kg.enrich.described_triples import DescribedTriples
+from kg.graph import GraphBuilder, KnowledgeGraph
+from kg.io.source import required
+from kg.linking.entity_text import EntityText, EntityTextOptions
+from kg.linking.triple_text import TripleText
+from kg.objectives.knowledge_embedding import KnowledgeEmbedding
+from kg.study.base import Pretraining, pretrain, uncompressed
+from kg.study.frequency import Frequency
+from kg.study.kbert import shuffled_tails
+from kg.study.outcomes import OutcomeLog
+from kg.tasks.completion import described_embedding
+
+__all__ = ["Kepler", "KeplerArm", "KeplerOutcome", "described_graph", "parted", "table"]
+
+KeplerArm = Literal["frequency", "transe", "none", "knowledge", "kepler", "shuffled"]
+ARMS: tuple[KeplerArm, ...] = get_args(KeplerArm)
+SETTINGS = ("transductive", "inductive")
+_EVERY = 20  # one text in so many is held out
+_TEXTS = EntityTextOptions(types=0, neighbors=0)
+
+
+@dataclass(frozen=True, slots=True)
+class KeplerOutcome:
+    """Figures of one arm and seed in one setting; `tails` are of tails alone, the others of both sides.
+
+    Attributes:
+        masked: loss of masked words in held-out texts; nan where no text is read.
+        n: test triples.
+    """
+
+    arm: str
+    seed: int
+    setting: str
+    mrr: float
+    hits_at_1: float
+    hits_at_10: float
+    tails: float
+    tails_at_10: float
+    masked: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kepler:
+    """The study's options, an evaluation. Paths lie in the folder of data.
+
+    Attributes:
+        graph: folder with train.txt, valid.txt and test.txt; in it `entities` and `relations`, see `described_graph`.
+        mono: text files to read beside the entities' texts.
+        held_out: share of the entities that no triple to learn from has.
+        judged: at most so many test triples of each setting.
+        steps, tokens, rate: of each arm; tokens of a batch of texts, `triple_tokens` of one of triples.
+        length: tokens of an entity's text, and of a question.
+        transe: the baseline without text.
+    """
+
+    graph: str = "kg/wn18rr"
+    entities: str = "entity2text.txt"
+    relations: str = "relation2text.txt"
+    vocabulary: str = "vocab/bert_uncased_en_vocab.txt"
+    mono: tuple[str, ...] = ("kg/codex/type_extracts.en.jsonl",)
+    base: Pretraining = field(default_factory=lambda: Pretraining(steps=1500, length=64))
+    arms: tuple[KeplerArm, ...] = ARMS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    held_out: float = 0.1
+    judged: int = 1500
+    steps: int = 500
+    tokens: int = 1024
+    triple_tokens: int = 4096
+    rate: float = 1e-3
+    length: int = 32
+    transe: EmbeddingRecipe = field(default_factory=lambda: EmbeddingRecipe(epochs=20))
+
+    def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
+        """Returns the report; see `kelm.evaluation.base.Evaluation`."""
+        if data is None:
+            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        work = _Work(self, data, out, say)
+        record.keep(out, work.fingerprints())
+        log = OutcomeLog(out / "outcomes.jsonl", KeplerOutcome)
+        done = {(one.seed, one.arm) for one in log.done}
+        for seed in self.seeds:
+            for arm in self.arms:
+                if (seed, arm) not in done:
+                    log.add(list(work.outcomes(arm, seed)))
+        return table(log.done)
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """Triples by use (ids of the whole graph): to learn from, and to be asked, by setting."""
+
+    learned: Int64[np.ndarray, "triple 3"]
+    asked: Mapping[str, Int64[np.ndarray, "triple 3"]]
+
+
+def parted(
+    graph: KnowledgeGraph,
+    train: Int64[np.ndarray, "triple 3"],
+    test: Int64[np.ndarray, "triple 3"],
+    share: float,
+    judged: int,
+) -> Parted:
+    """Returns the triples without held-out entities to learn from; of all others those that are asked.
+
+    Entities are held out by a hash of their names. An inductive triple has one, and may come from the training triples,
+    as nothing is learned from it; a transductive one is a test triple between entities that are seen.
+    """
+    unseen = np.array([crc32(str(name).encode()) % 1000 < share * 1000 for name in graph.entities], bool)
+    new, old = (unseen[some[:, 0]] | unseen[some[:, 2]] for some in (train, test))
+    learned = train[~new]
+    seen = np.zeros(graph.entity_count, bool)
+    seen[learned[:, [0, 2]]] = True
+    apart = np.concatenate((test[old], train[new]))
+    between = test[seen[test[:, 0]] & seen[test[:, 2]]]
+    random = np.random.default_rng(0)
+    asked = {
+        setting: some[np.sort(random.permutation(len(some))[:judged])]
+        for setting, some in zip(SETTINGS, (between, apart), strict=True)
+    }
+    return Parted(learned, asked)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    options: Kepler
+    data: Path
+    out: Path
+    say: Callable[[str], None]
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Returns what was read, by name."""
+        words = self.words.fingerprint()
+        return {"graph": self.graph.fingerprint(), "vocabulary": words, "texts": digest(self.texts)}
+
+    def outcomes(self, arm: KeplerArm, seed: int) -> Iterator[KeplerOutcome]:
+        """Yields the figures of both settings."""
+        embedding, masked = self._embedding(arm, seed)
+        for setting in SETTINGS if arm != "transe" else SETTINGS[:1]:
+            asked = self.parts.asked[setting]
+            found = ranks(embedding, asked, filter=self.graph)
+            both, tails = metrics(found), metrics(found, side="tail")
+            figures = (both["mrr"], both["hits@1"], both["hits@10"], tails["mrr"], tails["hits@10"])
+            self.say(f"{arm}, seed {seed}, {setting}: MRR {both['mrr']:.3f}, tails {tails['mrr']:.3f}")
+            yield KeplerOutcome(arm, seed, setting, *figures, masked, len(asked))
+
+    def _embedding(self, arm: KeplerArm, seed: int) -> tuple[Rankable, float]:
+        options, learned = self.options, self.graph.with_triples(self.parts.learned)
+        if arm == "frequency":
+            return Frequency(learned), float("nan")
+        if arm == "transe":
+            return embed(learned, options.transe, seed=seed), float("nan")
+        taught = shuffled_tails(learned, seed) if arm == "shuffled" else learned
+        learner, objective = self._trained(None if arm == "none" else taught, arm, seed)
+        encoder = learner.eval().encoder
+        assert isinstance(encoder, Encoder)
+        masked = HeldOut({"mlm": self.encoded[::_EVERY]})(learner)["mlm/loss"]
+        texts = TripleText(EntityText(self.graph, _TEXTS), self.words, options.length)
+        return described_embedding(objective.eval(), encoder, texts, relations=list(learned.relation_names)), masked
+
+    def _trained(self, graph: KnowledgeGraph | None, arm: KeplerArm, seed: int) -> tuple[Learner, KnowledgeEmbedding]:
+        """Returns the encoder after learning; the objective has learned nothing where there is no graph."""
+        options = self.options
+        torch.manual_seed(seed)
+        encoder = Encoder.from_hf(self.base)
+        mlm = MaskedLanguageModel(encoder.config, tokenizer=self.words, kind="word")
+        mlm.head.load_state_dict(hub.head_weights(self.base))
+        how: dict[str, Any] = {"loss": "kepler", "relation": "table"} if arm == "kepler" else {"relation": "condition"}
+        objective = KnowledgeEmbedding(
+            encoder.config, relations=self.graph.relation_count, state="mean", **{"loss": "infonce", **how}
+        )
+        objectives: list[Any] = [mlm]
+        kept = [text for number, text in enumerate(self.encoded) if number % _EVERY]
+        streams: dict[str, Any] = {mlm.name: _stream(InMemory(kept), mlm.collate, options.tokens, seed)}
+        if graph is not None:
+            mixed = graph.with_triples(np.random.default_rng(seed).permutation(graph.triples()))
+            corpus = DescribedTriples(
+                mixed, self.words, texts=_TEXTS, length=options.length, relation=objective.relation, negatives=0
+            )
+            objectives.append(objective)
+            streams[objective.name] = _stream(corpus, objective.collate, options.triple_tokens, seed)
+        learner = Learner(encoder, objectives)
+        result = Trainer(
+            learner,
+            streams,
+            train=Training(steps=options.steps, seed=seed),
+            optim=Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1),
+            checkpoints=Checkpoints(every=None),
+        ).run()
+        if result.stopped == "signal":
+            raise KeyboardInterrupt
+        return learner, objective
+
+    @cached_property
+    def words(self) -> Tokenizer:
+        return open_tokenizer(uncompressed(required(self.data, self.options.vocabulary), self.out / "vocab.txt"))
+
+    @cached_property
+    def _read(self) -> tuple[KnowledgeGraph, Mapping[str, Int64[np.ndarray, "triple 3"]]]:
+        options = self.options
+        return described_graph(self.data / options.graph, options.entities, options.relations)
+
+    @property
+    def graph(self) -> KnowledgeGraph:
+        """All triples, with the texts of all entities."""
+        return self._read[0]
+
+    @cached_property
+    def parts(self) -> Parted:
+        triples, options = self._read[1], self.options
+        found = parted(self.graph, triples["train"], triples["test"], options.held_out, options.judged)
+        told = ", ".join(f"{len(some):,} {setting}" for setting, some in found.asked.items())
+        self.say(f"{len(found.learned):,} triples to learn from; asked: {told}")
+        return found
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Running text, and what is said of the entities; that is no fact of the graph."""
+        files = [str(required(self.data, path)) for path in self.options.mono]
+        read = [text.text for path in files for text, _ in _opened(path).stream()]
+        says = EntityText(self.graph, _TEXTS)
+        return [*read, *(says(number) for number in range(self.graph.entity_count))]
+
+    @cached_property
+    def encoded(self) -> list[Encoded]:
+        read = self.words.encode(self.texts, length=self.options.base.length)
+        return [text.having(number=number) for number, text in enumerate(read) if len(text) > 4]
+
+    @cached_property
+    def base(self) -> Path:
+        """The folder of the encoder that all start from."""
+        place = self.out / "base"
+        if not (place / "base").is_dir():
+            kept = [text.text for number, text in enumerate(self.encoded) if number % _EVERY]
+            pretrain(self.options.base, kept, self.words, place)
+        return place / "base"
+
+
+def _stream(corpus: Corpus[Any], collate: Any, tokens: int, seed: int) -> BatchStream[Any]:
+    return BatchStream(corpus, collate, tokens=tokens, seed=seed)
+
+
+def _opened(path: str) -> Corpus[Any]:
+    return JsonLines(path) if ".jsonl" in Path(path).suffixes else TextFiles(path)
+
+
+def described_graph(
+    folder: Path, entities: str, relations: str
+) -> tuple[KnowledgeGraph, Mapping[str, Int64[np.ndarray, "triple 3"]]]:
+    """Returns the graph of a folder with its texts, and the triples (ids) of each part.
+
+    Args:
+        entities, relations: files "id, text" between tabs; what stands before the first comma of an entity's text is
+            its name (KG-BERT's files).
+    """
+    from kg.io import splits
+
+    parts = splits.read(folder)
+    if parts is None or parts.valid is None or parts.test is None:
+        raise InputError("the folder has no train, valid and test", path=folder, remedy="Name one that has all three.")
+    read = {"train": parts.train, "valid": parts.valid, "test": parts.test}
+    builder = GraphBuilder()
+    for part in read.values():
+        builder.graph(part)
+    for _, line in lines(required(folder, entities)):
+        name, _, text = line.partition("\t")
+        label, _, description = text.partition(",")
+        builder.label_any(name, "en", label.strip(), preferred=True)
+        if description.strip():
+            builder.attribute(name, "description", description.strip(), language="en")
+    for _, line in lines(required(folder, relations)):
+        name, _, text = line.partition("\t")
+        builder.label_any(name, "en", text.strip(), preferred=True)
+    graph = builder.build()
+    return graph, {name: named_triples(part, graph, strict=True) for name, part in read.items()}
+
+
+def table(outcomes: Sequence[KeplerOutcome]) -> str:
+    """Returns means over seeds with 95 % intervals, and differences paired by seed, as Markdown."""
+    names = ("mrr", "hits_at_1", "hits_at_10", "tails", "tails_at_10", "masked")
+    heads = ("MRR", "Hits@1", "Hits@10", "tails: MRR", "tails: Hits@10", "masked words (loss)")
+    parts = []
+    for setting in SETTINGS:
+        found = {(one.arm, one.seed): one for one in outcomes if one.setting == setting}
+        seeds, n = sorted({seed for _, seed in found}), max((one.n for one in found.values()), default=0)
+        lines_ = [f"**{setting}**, {n:,} triples, {len(seeds)} seeds", "", f"| arm | {' | '.join(heads)} |"]
+        lines_.append("|---" * (1 + len(heads)) + "|")
+        for arm in [arm for arm in ARMS if any(of == arm for of, _ in found)]:
+            values = [[getattr(one, name) for (of, _), one in found.items() if of == arm] for name in names]
+            lines_.append(f"| {arm} | {' | '.join(_cell(one, signed=False) for one in values)} |")
+        for over in ("none", "shuffled", "kepler", "transe"):
+            both = [seed for seed in seeds if {("knowledge", seed), (over, seed)} <= found.keys()]
+            if both:
+                pairs = [(found["knowledge", seed], found[over, seed]) for seed in both]
+                values = [[getattr(ours, name) - getattr(theirs, name) for ours, theirs in pairs] for name in names]
+                lines_.append(f"| knowledge - {over} | {' | '.join(_cell(one, signed=True) for one in values)} |")
+        parts.append("\n".join(lines_))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(values: Sequence[float], *, signed: bool) -> str:
+    if any(value != value for value in values):
+        return ""
+    return mean(values).signed() if signed else str(mean(values))
