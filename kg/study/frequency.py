@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float32, Int64
 
@@ -13,21 +11,12 @@ from kg.graph import KnowledgeGraph
 __all__ = ["Frequency"]
 
 
-@dataclass(frozen=True, eq=False)
 class Frequency:
     """Scores an answer by how many triples of the relation have it there; see `kg.embeddings.screening.Scorer`."""
 
-    graph: KnowledgeGraph
-    exact: bool = True
-    block_size: int = 64
-
-    @property
-    def entity_count(self) -> int:
-        return self.graph.entity_count
-
-    @property
-    def relation_count(self) -> int:
-        return self.graph.relation_count
+    def __init__(self, graph: KnowledgeGraph) -> None:
+        self.graph, self.exact, self.block_size = graph, True, 64
+        self.entity_count, self.relation_count = graph.entity_count, graph.relation_count
 
     def scorer(self) -> Frequency:
         return self

@@ -8,9 +8,9 @@
     frequency    how often a relation has an answer         the floor
     transe       vectors of entities, no text               transductive only: it knows nothing of new entities
 
-Entities that are held out occur in no triple to learn from. Triples with one are asked inductively, test triples without
-transductively; both are ranked among all entities, seen and unseen, filtered with all triples. Beside it, the loss of
-masked words.
+Entities that are held out occur in no triple to learn from. Triples with one are asked inductively, test triples
+without transductively; both are ranked among all entities, seen and unseen, filtered with all triples. Beside it, the
+loss of masked words.
 
 Source: Wang et al. (2021), sections 5.2 and 5.3, Wang et al. (2022), section 4; the controls are ours.
 """
@@ -18,7 +18,7 @@ Source: Wang et al. (2021), sections 5.2 and 5.3, Wang et al. (2022), section 4;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -199,7 +199,7 @@ class _Work:
         if arm == "frequency":
             return Frequency(learned), float("nan")
         if arm == "transe":
-            return embed(learned, options.transe, seed=seed), float("nan")
+            return embed(learned, replace(options.transe, seed=seed)), float("nan")
         taught = shuffled_tails(learned, seed) if arm == "shuffled" else learned
         learner, objective = self._trained(None if arm == "none" else taught, arm, seed)
         encoder = learner.eval().encoder
