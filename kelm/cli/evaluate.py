@@ -50,7 +50,7 @@ def evaluate(
     """
     from kelm.errors import InputError
 
-    if recipe.is_dir():
+    if recipe.is_dir() or not recipe.suffix:
         _measure(recipe, change or [], mute or [], without or [], out or recipe)
         return
     if mute or without:
@@ -62,11 +62,13 @@ def _measure(run: Path, change: Sequence[str], mute: Sequence[str], without: Seq
     """Measures a run as it was trained, and again without what is named."""
     from rich.console import Console
     from rich.table import Table
+    from transformers.utils.logging import disable_progress_bar
 
     from kelm.evaluation.bootstrap import paired
     from kelm.evaluation.results import AS_TRAINED, keep
     from kelm.training import finished
 
+    disable_progress_bar()
     left_out = "without " + " and ".join([*mute, *without])
     whole = finished.open(run, change=change)
     measured = {AS_TRAINED: whole.measured()}
