@@ -188,6 +188,8 @@ class _Work:
         embedding, masked = self._embedding(arm, seed)
         for setting in SETTINGS if arm != "transe" else SETTINGS[:1]:
             asked = self.parts.asked[setting]
+            if not len(asked):
+                continue
             found = ranks(embedding, asked, filter=self.graph)
             both, tails = metrics(found), metrics(found, side="tail")
             figures = (both["mrr"], both["hits@1"], both["hits@10"], tails["mrr"], tails["hits@10"])

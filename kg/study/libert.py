@@ -100,7 +100,7 @@ class Libert:
     layers: tuple[int, ...] = (1, 4)
     arms: tuple[LibertArm, ...] = ARMS
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 900
+    steps: int = 600
     tokens: int = 1024
     pair_tokens: int = 4096
     rate: float = 1e-3
