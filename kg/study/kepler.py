@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ from jaxtyping import Int64
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus, InMemory, digest
-from kelm.data.files import lines
 from kelm.data.sources import JsonLines, TextFiles
 from kelm.data.stream import BatchStream
 from kelm.errors import InputError
@@ -44,12 +42,11 @@ from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.recipe import Checkpoints, Optimization, Training
 from kelm.training.trainer import Trainer
-from kg.embeddings.command import named_triples
 from kg.embeddings.ranking import Rankable, metrics, ranks
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.train import train as embed
 from kg.enrich.described_triples import DescribedTriples
-from kg.graph import GraphBuilder, KnowledgeGraph
+from kg.graph import KnowledgeGraph
 from kg.io.source import required
 from kg.linking.entity_text import EntityText, EntityTextOptions
 from kg.linking.triple_text import TripleText
@@ -57,14 +54,14 @@ from kg.objectives.knowledge_embedding import KnowledgeEmbedding
 from kg.study.base import Pretraining, pretrain, uncompressed
 from kg.study.frequency import Frequency
 from kg.study.kbert import shuffled_tails
+from kg.study.kepler_data import SETTINGS, Parted, described_graph, parted
 from kg.study.outcomes import OutcomeLog
 from kg.tasks.completion import described_embedding
 
-__all__ = ["Kepler", "KeplerArm", "KeplerOutcome", "described_graph", "parted", "table"]
+__all__ = ["Kepler", "KeplerArm", "KeplerOutcome", "table"]
 
 KeplerArm = Literal["frequency", "transe", "none", "knowledge", "kepler", "shuffled"]
 ARMS: tuple[KeplerArm, ...] = get_args(KeplerArm)
-SETTINGS = ("transductive", "inductive")
 _EVERY = 20  # one text in so many is held out
 _TEXTS = EntityTextOptions(types=0, neighbors=0)
 
@@ -96,6 +93,7 @@ class Kepler:
 
     Attributes:
         graph: folder with train.txt, valid.txt and test.txt; in it `entities` and `relations`, see `described_graph`.
+        frequent: so many entities, those with most training triples, and the triples between them; None: all.
         mono: text files to read beside the entities' texts.
         held_out: share of the entities that no triple to learn from has.
         judged: at most so many test triples of each setting.
@@ -104,9 +102,10 @@ class Kepler:
         transe: the baseline without text.
     """
 
-    graph: str = "kg/wn18rr"
-    entities: str = "entity2text.txt"
+    graph: str = "kg/fb15k237"
+    entities: str = "entities.jsonl"
     relations: str = "relation2text.txt"
+    frequent: int | None = 3000
     vocabulary: str = "vocab/bert_uncased_en_vocab.txt"
     mono: tuple[str, ...] = ("kg/codex/type_extracts.en.jsonl",)
     base: Pretraining = field(default_factory=lambda: Pretraining(steps=1500, length=64))
@@ -114,11 +113,11 @@ class Kepler:
     seeds: tuple[int, ...] = (0, 1, 2)
     held_out: float = 0.1
     judged: int = 1500
-    steps: int = 500
-    tokens: int = 1024
+    steps: int = 350
+    tokens: int = 768
     triple_tokens: int = 4096
     rate: float = 1e-3
-    length: int = 32
+    length: int = 20
     transe: EmbeddingRecipe = field(default_factory=lambda: EmbeddingRecipe(epochs=20))
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
@@ -134,41 +133,6 @@ class Kepler:
                 if (seed, arm) not in done:
                     log.add(list(work.outcomes(arm, seed)))
         return table(log.done)
-
-
-@dataclass(frozen=True, slots=True)
-class Parted:
-    """Triples by use (ids of the whole graph): to learn from, and to be asked, by setting."""
-
-    learned: Int64[np.ndarray, "triple 3"]
-    asked: Mapping[str, Int64[np.ndarray, "triple 3"]]
-
-
-def parted(
-    graph: KnowledgeGraph,
-    train: Int64[np.ndarray, "triple 3"],
-    test: Int64[np.ndarray, "triple 3"],
-    share: float,
-    judged: int,
-) -> Parted:
-    """Returns the triples without held-out entities to learn from; of all others those that are asked.
-
-    Entities are held out by a hash of their names. An inductive triple has one, and may come from the training triples,
-    as nothing is learned from it; a transductive one is a test triple between entities that are seen.
-    """
-    unseen = np.array([crc32(str(name).encode()) % 1000 < share * 1000 for name in graph.entities], bool)
-    new, old = (unseen[some[:, 0]] | unseen[some[:, 2]] for some in (train, test))
-    learned = train[~new]
-    seen = np.zeros(graph.entity_count, bool)
-    seen[learned[:, [0, 2]]] = True
-    apart = np.concatenate((test[old], train[new]))
-    between = test[seen[test[:, 0]] & seen[test[:, 2]]]
-    random = np.random.default_rng(0)
-    asked = {
-        setting: some[np.sort(random.permutation(len(some))[:judged])]
-        for setting, some in zip(SETTINGS, (between, apart), strict=True)
-    }
-    return Parted(learned, asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +214,8 @@ class _Work:
     @cached_property
     def _read(self) -> tuple[KnowledgeGraph, Mapping[str, Int64[np.ndarray, "triple 3"]]]:
         options = self.options
-        return described_graph(self.data / options.graph, options.entities, options.relations)
+        folder = self.data / options.graph
+        return described_graph(folder, options.entities, options.relations, frequent=options.frequent)
 
     @property
     def graph(self) -> KnowledgeGraph:
@@ -294,37 +259,6 @@ def _stream(corpus: Corpus[Any], collate: Any, tokens: int, seed: int) -> BatchS
 
 def _opened(path: str) -> Corpus[Any]:
     return JsonLines(path) if ".jsonl" in Path(path).suffixes else TextFiles(path)
-
-
-def described_graph(
-    folder: Path, entities: str, relations: str
-) -> tuple[KnowledgeGraph, Mapping[str, Int64[np.ndarray, "triple 3"]]]:
-    """Returns the graph of a folder with its texts, and the triples (ids) of each part.
-
-    Args:
-        entities, relations: files "id, text" between tabs; what stands before the first comma of an entity's text is
-            its name (KG-BERT's files).
-    """
-    from kg.io import splits
-
-    parts = splits.read(folder)
-    if parts is None or parts.valid is None or parts.test is None:
-        raise InputError("the folder has no train, valid and test", path=folder, remedy="Name one that has all three.")
-    read = {"train": parts.train, "valid": parts.valid, "test": parts.test}
-    builder = GraphBuilder()
-    for part in read.values():
-        builder.graph(part)
-    for _, line in lines(required(folder, entities)):
-        name, _, text = line.partition("\t")
-        label, _, description = text.partition(",")
-        builder.label_any(name, "en", label.strip(), preferred=True)
-        if description.strip():
-            builder.attribute(name, "description", description.strip(), language="en")
-    for _, line in lines(required(folder, relations)):
-        name, _, text = line.partition("\t")
-        builder.label_any(name, "en", text.strip(), preferred=True)
-    graph = builder.build()
-    return graph, {name: named_triples(part, graph, strict=True) for name, part in read.items()}
 
 
 def table(outcomes: Sequence[KeplerOutcome]) -> str:

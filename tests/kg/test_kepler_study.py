@@ -14,7 +14,8 @@ from kg.embeddings.recipe import EmbeddingRecipe
 from kg.graph import KnowledgeGraph
 from kg.study.base import Pretraining
 from kg.study.frequency import Frequency
-from kg.study.kepler import Kepler, KeplerOutcome, described_graph, parted, table
+from kg.study.kepler import Kepler, KeplerOutcome, table
+from kg.study.kepler_data import described_graph, parted
 
 PLACES = ["alm", "bern", "cham", "dorf", "egg", "fulda"]
 SYLLABLES = ["ka", "lo", "mi", "nu", "pe", "ru", "sa", "to", "wi", "ze"]
@@ -58,7 +59,8 @@ def write_world(folder: Path) -> None:
 
 def study(**changes: object) -> Kepler:
     options: dict[str, object] = {
-        **{"graph": "kg", "vocabulary": "vocab.txt", "mono": ("mono.txt",), "seeds": (0,), "held_out": 0.2},
+        **{"graph": "kg", "entities": "entity2text.txt", "frequent": None},
+        **{"vocabulary": "vocab.txt", "mono": ("mono.txt",), "seeds": (0,), "held_out": 0.2},
         "base": Pretraining(width=64, layers=2, steps=20, tokens=256, length=16),
         **{"steps": 120, "tokens": 128, "triple_tokens": 768, "rate": 3e-3, "length": 16},
         "transe": EmbeddingRecipe(width=8, epochs=2),
@@ -96,6 +98,20 @@ def test_nothing_is_learned_of_an_entity_that_is_held_out(tmp_path: Path) -> Non
     assert not {tuple(one) for one in found.learned.tolist()} & {tuple(one) for one in apart.tolist()}
     few = parted(graph, triples["train"], triples["test"], 0.3, 5).asked["inductive"]
     assert {tuple(one) for one in few.tolist()} < {tuple(one) for one in apart.tolist()}
+
+
+def test_the_most_frequent_entities_are_kept_with_what_is_said_of_them(tmp_path: Path) -> None:
+    write_world(tmp_path)
+    rows = [{"mid": place, "label": place.title(), "description": "a town"} for place in PLACES]
+    (tmp_path / "kg" / "entities.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    graph, triples = described_graph(tmp_path / "kg", "entities.jsonl", "relation2text.txt", frequent=40)
+    whole, every = described_graph(tmp_path / "kg", "entity2text.txt", "relation2text.txt")
+    assert graph.entity_count == 40
+    assert set(PLACES) <= set(map(str, graph.entities))
+    kept = {tuple(map(str, one)) for one in graph.names()}
+    assert kept == {one for one in map(tuple, whole.names()) if {one[0], one[2]} <= set(map(str, graph.entities))}
+    assert sum(map(len, triples.values())) == len(kept) < sum(map(len, every.values()))
+    assert graph.label(int(graph.entities.find("alm")), "en") == "Alm"
 
 
 def test_the_floor_ranks_by_how_often_a_relation_has_an_answer() -> None:
