@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Mean", "mean"]
+__all__ = ["Mean", "arms_table", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,39 @@ def mean(values: Sequence[float]) -> Mean:
 
     spread = math.sqrt(sum((value - average) ** 2 for value in values) / (n - 1))
     return Mean(average, float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n), n)
+
+
+def arms_table(
+    found: Mapping[tuple[str, int], Sequence[float | None]],
+    heads: Sequence[str],
+    *,
+    arms: Sequence[str],
+    over: Sequence[str],
+    ours: str = "knowledge",
+) -> list[str]:
+    """Returns the lines of a Markdown table: means of each arm over its seeds, then differences paired by seed.
+
+    Args:
+        found: scores by arm and seed, in the order of `heads`; None and nan for one that an arm does not have.
+        arms: in their order; those without scores are left out.
+        over: the arms that `ours` is compared with.
+    """
+    lines = ["| arm | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]
+    for arm in arms:
+        if of_arm := [scores for (name, _), scores in found.items() if name == arm]:
+            cells = (_cell(column) for column in zip(*of_arm, strict=True))
+            lines.append(f"| {arm} | " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
+    for other in over:
+        seeds = [seed for name, seed in found if name == other and (ours, seed) in found]
+        if seeds:
+            pairs = [zip(found[ours, seed], found[other, seed], strict=True) for seed in seeds]
+            gains = [[None if one is None or two is None else one - two for one, two in pair] for pair in pairs]
+            cells = (_cell(column) for column in zip(*gains, strict=True))
+            told = " | ".join("" if cell is None else cell.signed() for cell in cells)
+            lines.append(f"| {ours} - {other} | {told} |")
+    return lines
+
+
+def _cell(values: Sequence[float | None]) -> Mean | None:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return mean(known) if len(known) == len(values) else None

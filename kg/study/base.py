@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from kelm.batch import Encoded
-from kelm.data.corpus import InMemory
+from kelm.data.corpus import Corpus, InMemory, Text
 from kelm.data.files import lines
+from kelm.data.sources import JsonLines, TextFiles
 from kelm.data.stream import BatchStream
 from kelm.model import Encoder, EncoderConfig, hub
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -21,7 +22,7 @@ from kelm.training.learner import Learner
 from kelm.training.recipe import Checkpoints, Optimization, Training
 from kelm.training.trainer import Trainer
 
-__all__ = ["Pretraining", "pretrain", "uncompressed"]
+__all__ = ["Pretraining", "Room", "pretrain", "text_file", "uncompressed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,18 @@ class Pretraining:
     rate: float = 1.5e-3
     length: int = 128
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many tokens a text may have: what a corpus asks a model's configuration for."""
+
+    longest: int
+
+
+def text_file(path: str | Path) -> Corpus[Text]:
+    """Opens a file of texts: JSON lines if its name says so, else a text a line."""
+    return JsonLines(str(path)) if ".jsonl" in Path(path).suffixes else TextFiles(str(path))
 
 
 def pretrain(

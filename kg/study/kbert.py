@@ -24,9 +24,8 @@ import torch
 from jaxtyping import Int
 
 from kelm.batch import Encoded
-from kelm.data.corpus import Corpus, Text, digest
+from kelm.data.corpus import digest
 from kelm.data.labeled_text import Label, labeled_text
-from kelm.data.sources import JsonLines, TextFiles
 from kelm.errors import InputError
 from kelm.evaluation.intervals import mean
 from kelm.model import Encoder
@@ -43,7 +42,7 @@ from kg.enrich.sentence_tree import Grown, SentenceTree
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io.source import beside, required
 from kg.linking.alias import AliasLinker
-from kg.study.base import Pretraining, pretrain, uncompressed
+from kg.study.base import Pretraining, Room, pretrain, text_file, uncompressed
 from kg.study.fine_tuning import train
 from kg.study.outcomes import OutcomeLog
 
@@ -216,7 +215,7 @@ class _Work:
         place = self.out / "base"
         if not (place / "base").is_dir():
             files = [str(required(self.data, path)) for path in self.options.mono]
-            lines = [text.text for path in files for text, _ in _opened(path).stream()]
+            lines = [text.text for path in files for text, _ in text_file(path).stream()]
             pretrain(self.options.base, [*lines, *(text.text for text in self.train)], self.words, place)
         return Encoder.from_hf(place / "base", hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
 
@@ -234,7 +233,7 @@ class _Work:
             str(required(self.data, path)),
             labels=texts.labels,
             tokenizer=self.words,
-            config=_Trunk(self.options.trunk),
+            config=Room(self.options.trunk),
             text=texts.text,
             label=texts.label,
             only=dict(only) or None,
@@ -244,15 +243,6 @@ class _Work:
 
 def _average(texts: Sequence[Encoded], name: str) -> float:
     return float(np.mean([int(getattr(text[Grown], name)) if Grown in text.parts else 0 for text in texts]))
-
-
-def _opened(path: str) -> Corpus[Text]:
-    return JsonLines(path) if ".jsonl" in Path(path).suffixes else TextFiles(path)
-
-
-@dataclass(frozen=True)
-class _Trunk:
-    longest: int
 
 
 def shuffled_tails(graph: KnowledgeGraph, seed: int) -> KnowledgeGraph:

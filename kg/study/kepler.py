@@ -29,10 +29,9 @@ from jaxtyping import Int64
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus, InMemory, digest
-from kelm.data.sources import JsonLines, TextFiles
 from kelm.data.stream import BatchStream
 from kelm.errors import InputError
-from kelm.evaluation.intervals import mean
+from kelm.evaluation.intervals import arms_table
 from kelm.model import Encoder, hub
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import Tokenizer
@@ -51,7 +50,7 @@ from kg.io.source import required
 from kg.linking.entity_text import EntityText, EntityTextOptions
 from kg.linking.triple_text import TripleText
 from kg.objectives.knowledge_embedding import KnowledgeEmbedding
-from kg.study.base import Pretraining, pretrain, uncompressed
+from kg.study.base import Pretraining, pretrain, text_file, uncompressed
 from kg.study.frequency import Frequency
 from kg.study.kbert import shuffled_tails
 from kg.study.kepler_data import SETTINGS, Parted, described_graph, parted
@@ -234,7 +233,7 @@ class _Work:
     def texts(self) -> list[str]:
         """Running text, and what is said of the entities; that is no fact of the graph."""
         files = [str(required(self.data, path)) for path in self.options.mono]
-        read = [text.text for path in files for text, _ in _opened(path).stream()]
+        read = [text.text for path in files for text, _ in text_file(path).stream()]
         says = EntityText(self.graph, _TEXTS)
         return [*read, *(says(number) for number in range(self.graph.entity_count))]
 
@@ -257,34 +256,15 @@ def _stream(corpus: Corpus[Any], collate: Any, tokens: int, seed: int) -> BatchS
     return BatchStream(corpus, collate, tokens=tokens, seed=seed)
 
 
-def _opened(path: str) -> Corpus[Any]:
-    return JsonLines(path) if ".jsonl" in Path(path).suffixes else TextFiles(path)
-
-
 def table(outcomes: Sequence[KeplerOutcome]) -> str:
     """Returns means over seeds with 95 % intervals, and differences paired by seed, as Markdown."""
     names = ("mrr", "hits_at_1", "hits_at_10", "tails", "tails_at_10", "masked")
     heads = ("MRR", "Hits@1", "Hits@10", "tails: MRR", "tails: Hits@10", "masked words (loss)")
     parts = []
     for setting in SETTINGS:
-        found = {(one.arm, one.seed): one for one in outcomes if one.setting == setting}
-        seeds, n = sorted({seed for _, seed in found}), max((one.n for one in found.values()), default=0)
-        lines_ = [f"**{setting}**, {n:,} triples, {len(seeds)} seeds", "", f"| arm | {' | '.join(heads)} |"]
-        lines_.append("|---" * (1 + len(heads)) + "|")
-        for arm in [arm for arm in ARMS if any(of == arm for of, _ in found)]:
-            values = [[getattr(one, name) for (of, _), one in found.items() if of == arm] for name in names]
-            lines_.append(f"| {arm} | {' | '.join(_cell(one, signed=False) for one in values)} |")
-        for over in ("none", "shuffled", "kepler", "transe"):
-            both = [seed for seed in seeds if {("knowledge", seed), (over, seed)} <= found.keys()]
-            if both:
-                pairs = [(found["knowledge", seed], found[over, seed]) for seed in both]
-                values = [[getattr(ours, name) - getattr(theirs, name) for ours, theirs in pairs] for name in names]
-                lines_.append(f"| knowledge - {over} | {' | '.join(_cell(one, signed=True) for one in values)} |")
-        parts.append("\n".join(lines_))
+        of_setting = [one for one in outcomes if one.setting == setting]
+        found = {(one.arm, one.seed): [getattr(one, name) for name in names] for one in of_setting}
+        seeds, n = len({one.seed for one in of_setting}), max((one.n for one in of_setting), default=0)
+        lines = arms_table(found, heads, arms=ARMS, over=("none", "shuffled", "kepler", "transe"))
+        parts.append("\n".join([f"**{setting}**, {n:,} triples, {seeds} seeds", "", *lines]))
     return "\n\n".join(parts) + "\n"
-
-
-def _cell(values: Sequence[float], *, signed: bool) -> str:
-    if any(value != value for value in values):
-        return ""
-    return mean(values).signed() if signed else str(mean(values))

@@ -26,7 +26,7 @@ import torch
 
 from kelm.batch import Encoded
 from kelm.errors import InputError
-from kelm.evaluation.intervals import mean
+from kelm.evaluation.intervals import arms_table
 from kelm.model import Encoder, hub
 from kelm.objectives.base import Objective
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -315,20 +315,8 @@ def table(outcomes: Sequence[KnowBertOutcome], prior: Mapping[str, float]) -> st
         prior: scores of links by the prior alone.
     """
     names = ("masked", *MEASURES, "unseen_f1", "accuracy")
-    found = {(one.arm, one.seed): one for one in outcomes}
-    lines = ["| arm | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    told = {**{name: prior[name] for name in MEASURES}, "unseen_f1": prior["unseen_f1"]}
-    lines.append("| most frequent | " + " | ".join(f"{told[n]:.3f}" if n in told else "" for n in names) + " |")
-    for arm in [arm for arm in ARMS if any(one.arm == arm for one in outcomes)]:
-        cells = [[getattr(one, name) for one in outcomes if one.arm == arm] for name in names]
-        lines.append(
-            f"| {arm} | " + " | ".join("" if math.isnan(sum(cell)) else str(mean(cell)) for cell in cells) + " |"
-        )
-    for over in ("none", "shuffled", "random", "ablated"):
-        pairs = [(found["knowledge", s], found[over, s]) for a, s in found if a == over and ("knowledge", s) in found]
-        if pairs:
-            cells = [[getattr(ours, name) - getattr(theirs, name) for ours, theirs in pairs] for name in names]
-            means = ("" if math.isnan(sum(cell)) else mean(cell).signed() for cell in cells)
-            lines.append(f"| knowledge - {over} | " + " | ".join(means) + " |")
-    seeds = len({one.seed for one in outcomes})
-    return f"{seeds} seeds; links and relations of FewRel's held-out sentences.\n\n" + "\n".join(lines) + "\n"
+    found = {(one.arm, one.seed): [getattr(one, name) for name in names] for one in outcomes}
+    told = " | ".join(f"{prior[name]:.3f}" if name in prior else "" for name in names)
+    head, rule, *lines = arms_table(found, names, arms=ARMS, over=("none", "shuffled", "random", "ablated"))
+    said = f"{len({one.seed for one in outcomes})} seeds; links and relations of FewRel's held-out sentences."
+    return "\n".join([said, "", head, rule, f"| most frequent | {told} |", *lines]) + "\n"

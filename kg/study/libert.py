@@ -28,9 +28,9 @@ import torch
 
 from kelm.batch import Batch, Encoded
 from kelm.data.bucketing import bucketed
-from kelm.data.corpus import Corpus, InMemory, Text, digest
+from kelm.data.corpus import InMemory, digest
 from kelm.data.labeled_text import labeled_text
-from kelm.data.sources import JsonLines, TextFiles
+from kelm.data.sources import TextFiles
 from kelm.data.stream import BatchStream
 from kelm.errors import InputError
 from kelm.model import Encoder, hub
@@ -50,7 +50,7 @@ from kg.io.source import required
 from kg.linking.word_pairs import WordPair
 from kg.objectives.lexical_relation import LexicalRelation
 from kg.study import oewn
-from kg.study.base import Pretraining, pretrain, uncompressed
+from kg.study.base import Pretraining, Room, pretrain, text_file, uncompressed
 from kg.study.fine_tuning import train
 from kg.study.lexical_measures import head_score, probe_score, similarity
 from kg.study.libert_report import LibertArm, LibertOutcome, table
@@ -226,7 +226,7 @@ class _Work:
     @cached_property
     def texts(self) -> Sequence[str]:
         files = [str(required(self.data, path)) for path in self.options.mono]
-        return [text.text for path in files for text, _ in _opened(path).stream()]
+        return [text.text for path in files for text, _ in text_file(path).stream()]
 
     @cached_property
     def related(self) -> RelatedWords:
@@ -306,16 +306,7 @@ class _Work:
         return [text.having(number=number) for number, text in enumerate(read) if len(text) > 4]
 
     def _labeled(self, path: str) -> list[Encoded]:
-        place, room = str(required(self.data, path)), _Room(min(64, self.options.base.length))
+        place, room = str(required(self.data, path)), Room(min(64, self.options.base.length))
         options: Any = {"tokenizer": self.words, "config": room}
         corpus = labeled_text(place, labels=("0", "1"), text="sentence", label="label", **options)
         return [text for text, _ in corpus.stream()]
-
-
-@dataclass(frozen=True)
-class _Room:
-    longest: int
-
-
-def _opened(path: str) -> Corpus[Text]:
-    return JsonLines(path) if ".jsonl" in Path(path).suffixes else TextFiles(path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kelm.evaluation.intervals import mean
+from kelm.evaluation.intervals import arms_table
 
 __all__ = ["LibertArm", "LibertOutcome", "table"]
 
@@ -37,33 +37,9 @@ class LibertOutcome:
 
 def table(outcomes: Sequence[LibertOutcome], layers: Sequence[int]) -> str:
     """Returns means over seeds with 95 % intervals, and differences paired by seed, as Markdown."""
-    scores = {(one.arm, one.seed): _scores(one) for one in outcomes}
-    seeds, names = sorted({one.seed for one in outcomes}), [f"similarity, layer {layer}" for layer in layers]
-    columns = ["pairs: head", "pairs: probe", *names, "masked words (loss)", "task"]
-    learned = max((one.pairs for one in outcomes), default=0)
-    lines = [f"{learned:,} pairs learned, {len(seeds)} seeds. Pairs: macro F1 of held-out ones.", ""]
-    lines += [f"| arm | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    for arm in get_args(LibertArm):
-        if found := [values for (of, _), values in scores.items() if of == arm]:
-            lines.append(
-                f"| {arm} | {' | '.join(_cell(column, signed=False) for column in zip(*found, strict=True))} |"
-            )
-    for over in ("none", "shuffled"):
-        both = [seed for seed in seeds if {("knowledge", seed), (over, seed)} <= scores.keys()]
-        if both:
-            pairs = [zip(scores["knowledge", seed], scores[over, seed], strict=True) for seed in both]
-            gains = [[None if a is None or b is None else a - b for a, b in pair] for pair in pairs]
-            cells = [_cell(column, signed=True) for column in zip(*gains, strict=True)]
-            lines.append(f"| knowledge - {over} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _scores(one: LibertOutcome) -> list[float | None]:
-    return [one.head, one.probe, *one.similarity, one.masked, one.task]
-
-
-def _cell(values: Sequence[float | None], *, signed: bool) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return ""
-    return mean(known).signed() if signed else str(mean(known))
+    found = {(one.arm, one.seed): [one.head, one.probe, *one.similarity, one.masked, one.task] for one in outcomes}
+    names = [f"similarity, layer {layer}" for layer in layers]
+    heads = ["pairs: head", "pairs: probe", *names, "masked words (loss)", "task"]
+    learned, seeds = max((one.pairs for one in outcomes), default=0), len({one.seed for one in outcomes})
+    said = f"{learned:,} pairs learned, {seeds} seeds. Pairs: macro F1 of held-out ones."
+    return "\n".join([said, "", *arms_table(found, heads, arms=get_args(LibertArm), over=("none", "shuffled"))]) + "\n"

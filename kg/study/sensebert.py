@@ -27,7 +27,7 @@ from kelm.batch import Encoded
 from kelm.data.corpus import digest
 from kelm.data.files import lines
 from kelm.errors import InputError
-from kelm.evaluation.intervals import mean
+from kelm.evaluation.intervals import arms_table
 from kelm.model import Encoder, hub
 from kelm.objectives.base import Objective
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -297,29 +297,12 @@ def table(outcomes: Sequence[SenseOutcome]) -> str:
     """Returns means over seeds with 95 % intervals, and differences paired by seed, as Markdown."""
     if not outcomes:
         return "Nothing was asked.\n"
-    found = {(one.arm, one.seed): one for one in outcomes}
-    seeds = sorted({one.seed for one in outcomes})
-    one = outcomes[0]
-    lines_ = [
-        f"Accuracy, {len(seeds)} seeds: supersense of {one.n:,} uses of {one.words:,} words that "
-        f"were not taught (the commonest: {one.common:.3f}), by a probe on frozen states and by the sense vectors; "
-        f"{one.pairs:,} pairs of WiC.",
-        "",
-        "| arm | word shown | word hidden | vectors, shown | vectors, hidden | WiC |",
-        "|---|---|---|---|---|---|",
-    ]
-    for arm in ARMS:
-        of_arm = [found[arm, seed] for seed in seeds if (arm, seed) in found]
-        if of_arm:
-            cells = [mean([getattr(each, score) for each in of_arm]) for score in SCORES]
-            lines_.append(f"| {arm} | {' | '.join('' if np.isnan(c.value) else str(c) for c in cells)} |")
-    for over in ("none", "shuffled", "muted"):
-        both = [seed for seed in seeds if {("knowledge", seed), (over, seed)} <= found.keys()]
-        if both:
-            gains = [
-                mean([getattr(found["knowledge", s], score) - getattr(found[over, s], score) for s in both])
-                for score in SCORES
-            ]
-            shown = " | ".join("" if np.isnan(gain.value) else gain.signed() for gain in gains)
-            lines_.append(f"| knowledge - {over} | {shown} |")
-    return "\n".join(lines_) + "\n"
+    found = {(one.arm, one.seed): [getattr(one, score) for score in SCORES] for one in outcomes}
+    one, seeds = outcomes[0], len({one.seed for one in outcomes})
+    said = (
+        f"Accuracy, {seeds} seeds: supersense of {one.n:,} uses of {one.words:,} words that were not taught "
+        f"(the commonest: {one.common:.3f}), by a probe on frozen states and by the sense vectors; "
+        f"{one.pairs:,} pairs of WiC."
+    )
+    heads = ("word shown", "word hidden", "vectors, shown", "vectors, hidden", "WiC")
+    return "\n".join([said, "", *arms_table(found, heads, arms=ARMS, over=("none", "shuffled", "muted"))]) + "\n"
