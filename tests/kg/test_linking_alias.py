@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kelm.errors import FormatError, InputError, UnknownName
@@ -172,11 +172,13 @@ def _whole(alias: str, marks: str) -> bool:
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=20))
+@example(text="İ")
 def test_folding_is_that_of_the_unicode_standard_where_nothing_is_removed(text: str) -> None:
     gone = {"Cf", "Cc", "Cs", "Zs", "Zl", "Zp", "Cn", "Co"}
     kept = "".join(c for c in text if unicodedata.category(c) not in gone and c not in "‘’‚‛ʼ′“”„‟″‐‑‒–—―−\u034f")
     kept = "".join(c for c in kept if not (0xFE00 <= ord(c) <= 0xFE0F or 0xE0100 <= ord(c) <= 0xE01EF))
-    normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold()).casefold()
+    folded = unicodedata.normalize("NFKC", kept).casefold().replace("ı", "i").replace("i\u0307", "i")  # one letter
+    normal = unicodedata.normalize("NFKC", folded).casefold()
     assert unicodedata.normalize("NFKC", str(fold(kept))) == unicodedata.normalize("NFKC", normal)
 
 
