@@ -19,7 +19,7 @@ from itertools import chain
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from kelm.data.corpus import Corpus, Cursor, Shard, digest
 from kelm.errors import FormatError, InputError
@@ -121,6 +121,7 @@ class DescribedTriples(Corpus[DescribedTriple]):
                 texts={entity: texts[entity] for entity in used[place]},
                 relation_text=relations[place] if relations else None,
                 questions={side: read[place] for side, read in questions.items()},
+                shares={entity: float(self._shares[entity]) for entity in used[place]},
             )
 
     def _answers_to(self, head: int, relation: int, tail: int, side: Side) -> Int64[np.ndarray, "answer"]:
@@ -157,6 +158,19 @@ class DescribedTriples(Corpus[DescribedTriple]):
     @cached_property
     def _pool(self) -> Int64[np.ndarray, "entity"]:
         return np.flatnonzero(self._told)
+
+    @cached_property
+    def _shares(self) -> Float64[np.ndarray, "entity"]:
+        """How likely a triple that is given brings each entity, as its own or as a corrupted one."""
+        graph = self.opened
+        usable = self._told[graph.heads] & self._told[graph.tails]
+        heads, tails = graph.heads[usable], graph.tails[usable]
+        counts = np.bincount(np.concatenate((heads, tails[heads != tails])), minlength=graph.entity_count)
+        drawn = 2 * self.negatives / max(len(self._pool), 1)  # a little less for known answers, which are few
+        shares: Float64[np.ndarray, "entity"] = 1 - (1 - counts / max(len(heads), 1)) * (
+            1 - np.minimum(drawn * self._told, 1.0)
+        )
+        return shares
 
     @cached_property
     def _answers(self) -> Mapping[Side, Answers]:

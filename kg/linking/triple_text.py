@@ -39,6 +39,7 @@ class DescribedTriple:
         questions: the text of the question after each side; empty where they are not asked for.
         corrupted: entities in place of the head, and of the tail.
         known: all known answers at each side, this triple's own among them; ascending.
+        shares: of the entities in `texts`: the share of the corpus's triples that bring each one; empty if not told.
         number, origin: see `kelm.batch.Encoded`.
     """
 
@@ -50,6 +51,7 @@ class DescribedTriple:
     questions: Mapping[Side, Encoded] = field(default_factory=dict)
     corrupted: Mapping[Side, tuple[int, ...]] = field(default_factory=dict)
     known: Mapping[Side, Int64[np.ndarray, "answer"]] = field(default_factory=dict)
+    shares: Mapping[int, float] = field(default_factory=dict)
     number: int = 0
     origin: str = ""
 

@@ -30,22 +30,35 @@ class EarlierVectors(nn.Module):
 
     vectors: Float[Tensor, "place width"]
     entities: Int[Tensor, "place"]
+    offsets: Float[Tensor, "place"]
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.size = size
         self.register_buffer("vectors", torch.zeros(size, width))
         self.register_buffer("entities", torch.full((size,), -1))
+        self.register_buffer("offsets", torch.zeros(size))
 
     @torch.no_grad()
-    def push(self, vectors: Float[Tensor, "entity width"], entities: Int[Tensor, "entity"]) -> None:
-        """Adds vectors at the end; the oldest leave. One that is not finite, which spoils its step only, has no id."""
+    def push(
+        self,
+        vectors: Float[Tensor, "entity width"],
+        entities: Int[Tensor, "entity"],
+        offsets: Float[Tensor, "entity"] | None = None,
+    ) -> None:
+        """Adds vectors at the end; the oldest leave. One that is not finite, which spoils its step only, has no id.
+
+        Args:
+            offsets: what is added to each one's scores; None: nothing.
+        """
         finite = vectors.isfinite().all(1)
         kept = torch.where(finite[:, None], vectors, 0.0).to(self.vectors.dtype)
         ids = torch.where(finite, entities, -1)
         # in place: processes of a run share the buffers
         self.vectors.copy_(torch.cat((self.vectors, kept))[-self.size :])
         self.entities.copy_(torch.cat((self.entities, ids))[-self.size :])
+        added = torch.zeros_like(ids, dtype=self.offsets.dtype) if offsets is None else offsets
+        self.offsets.copy_(torch.cat((self.offsets, added))[-self.size :])
 
     def allowed(
         self, questions: int, question: Int[Tensor, "known"], entity: Int[Tensor, "known"]

@@ -7,11 +7,16 @@
     infonce   s(q, c) = cos(q, c)
               L = ½ Σ over both questions of -log exp((s(q, a) - m)/τ) / (exp((s(q, a) - m)/τ) + Σ_c exp(s(q, c)/τ))
 
+With popularity = true, infonce takes log P(c) from every exponent, P(c) being the chance that a batch has c. A batch
+has frequent entities more often, and so, without it, s(q, c) learns how much likelier than usual c is as an answer;
+with it, how likely.
+
 a is the right answer, m the margin, τ the temperature (learned as log τ). Corrupted are the entities that the corpus
 drew for the triple, or all of the batch, and beside them those of the batches before; never a known answer. With
 relation = "condition", the given entity of a question is read together with the relation, in one text.
 
-Source: Wang et al., 2021 (KEPLER), sections 3.2 and 3.3; Wang et al., 2022 (SimKGC), sections 3.2 to 3.4.
+Source: Wang et al., 2021 (KEPLER), sections 3.2 and 3.3; Wang et al., 2022 (SimKGC), sections 3.2 to 3.4. The
+popularity is that of Yi et al., 2019 (Sampling-bias-corrected neural modeling), section 3.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from kg.linking.bi_encoder import Reading, text_vectors
 from kg.linking.triple_text import DescribedTriple
 from kg.objectives.earlier_vectors import EarlierVectors
 from kg.objectives.mention_description import EntityRows
-from kg.objectives.triple_batch import Asked, Corrupted, Excluded, Known, RelationUse, TripleCollate
+from kg.objectives.triple_batch import Asked, Chances, Corrupted, Excluded, Known, RelationUse, TripleCollate
 
 __all__ = ["KnowledgeEmbedding"]
 
@@ -53,6 +58,7 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
         norm: p of "kepler" (paper: 1; its code: 2).
         in_batch: all entities of the batch are negatives of each question, not only those drawn for its triple.
         self_negatives: with `in_batch`, so is the entity that the question gives.
+        popularity: of "infonce": correct for how often entities are in a batch, so that frequent answers stay likely.
         margin, temperature: m and the first τ of "infonce" (SimKGC: .02, .05).
         earlier: so many entity vectors of the batches before are negatives too, in training.
 
@@ -75,6 +81,7 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
         norm: int = 1,
         in_batch: bool = True,
         self_negatives: bool = True,
+        popularity: bool = False,
         margin: float = 0.02,
         temperature: float = 0.05,
         earlier: int = 0,
@@ -83,7 +90,9 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
         _check(gamma=gamma, norm=norm, margin=margin, temperature=temperature, earlier=earlier)
         self.name = "knowledge_embedding"
         self.kind, self.relation, self.norm, self.gamma, self.margin = loss, relation, norm, gamma, margin
-        self.in_batch, self.self_negatives = in_batch, self_negatives
+        self.in_batch, self.self_negatives, self.popularity = in_batch, self_negatives, popularity
+        if popularity and (loss != "infonce" or not in_batch):
+            raise KelmError('popularity = true corrects loss = "infonce" with in_batch = true only. Leave it out.')
         self.reading = Reading(state, unit=loss == "infonce")
         width = config.hidden_size
         count = None
@@ -94,7 +103,7 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
         if loss == "infonce":
             self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.earlier = EarlierVectors(earlier, width) if earlier else None
-        self.collate = TripleCollate(config.pad_token_id, self.name, relation, count, whole=earlier > 0)
+        self.collate = TripleCollate(config.pad_token_id, self.name, relation, count, earlier > 0, popularity)
 
     @property
     def has_table(self) -> bool:
@@ -147,30 +156,25 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
             queries = self.queries(batch, stream, entities)
             scores, allowed = self.scores(queries, entities), self.negatives(batch)
             right = scores[torch.arange(len(scores), device=scores.device), asked.right]
+            offsets = -batch[Chances].chance.log() if self.popularity else scores.new_zeros(len(entities))
+            right_offset = offsets[asked.right]
             if self.earlier is not None and self.training:
                 known = batch[Known]
                 before = self.earlier.vectors.clone()  # its own copy, as the queue moves on before the backward pass
                 scores = torch.cat((scores, self.scores(queries, before)), 1)
                 allowed = torch.cat((allowed, self.earlier.allowed(len(queries), known.question, known.entity)), 1)
-                self.earlier.push(entities.detach(), rows.entity)
-            summed = (self._infonce if self.kind == "infonce" else self._kepler)(right, scores, allowed)
-        return {self.name: summed}
+                before_offsets = self.earlier.offsets.clone()
+                self.earlier.push(entities.detach(), rows.entity, offsets)
+                offsets = torch.cat((offsets, before_offsets))
+            if self.kind == "kepler":
+                return {self.name: self._kepler(right, scores, allowed)}
+            sharpness = (-self.log_temperature).exp()
+            right = sharpness * (right - self.margin) + right_offset
+            return {self.name: _cross_entropy(right, sharpness * scores + offsets, allowed)}
 
     def _read(self, batch: Batch, stream: Stream, text: Int[Tensor, "text"]) -> Float[Tensor, "text width"]:
         vectors = text_vectors(batch, stream, text, self.reading)
         return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-
-    def _infonce(
-        self,
-        right: Float[Tensor, "question"],
-        scores: Float[Tensor, "question candidate"],
-        allowed: Bool[Tensor, "question candidate"],
-    ) -> Float[Tensor, ""]:
-        sharpness = (-self.log_temperature).exp()
-        others = (sharpness * scores).masked_fill(~allowed, float("-inf"))
-        logits = torch.cat((sharpness * (right - self.margin)[:, None], others), 1)
-        first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        return cross_entropy(logits, first, reduction="sum") / 2
 
     def _kepler(
         self,
@@ -182,6 +186,16 @@ class KnowledgeEmbedding(Objective[DescribedTriple]):
         logs = torch.where(allowed, logsigmoid(-scores), 0.0).sum(1).view(2, -1).sum(0)
         counts = allowed.sum(1).view(2, -1).sum(0).clamp(min=1)
         return -(logsigmoid(positive) + logs / counts).sum() / 2
+
+
+def _cross_entropy(
+    right: Float[Tensor, "question"],
+    others: Float[Tensor, "question candidate"],
+    allowed: Bool[Tensor, "question candidate"],
+) -> Float[Tensor, ""]:
+    logits = torch.cat((right[:, None], others.masked_fill(~allowed, float("-inf"))), 1)
+    first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    return cross_entropy(logits, first, reduction="sum") / 2
 
 
 def _check(*, gamma: float, norm: int, margin: float, temperature: float, earlier: int) -> None:

@@ -20,12 +20,12 @@ from jaxtyping import Int64
 
 from kelm.batch import Batch, Encoded, Part, pack
 from kelm.errors import InputError
-from kelm.typing import Int, Tensor
+from kelm.typing import Float, Int, Tensor
 from kg.embeddings.answers import Side
 from kg.linking.triple_text import DescribedTriple
 from kg.objectives.mention_description import EntityRows
 
-__all__ = ["Asked", "Corrupted", "Excluded", "Known", "RelationUse", "TripleCollate"]
+__all__ = ["Asked", "Chances", "Corrupted", "Excluded", "Known", "RelationUse", "TripleCollate"]
 
 RelationUse = Literal["table", "text", "condition"]
 QUESTIONS: tuple[Side, Side] = ("tail", "head")
@@ -71,6 +71,13 @@ class Known(Part):
     entity: Int[Tensor, "known"]
 
 
+@dataclass(frozen=True, slots=True)
+class Chances(Part):
+    """How likely a batch of so many triples has each of `EntityRows`, if triples are drawn independently."""
+
+    chance: Float[Tensor, "entity"]
+
+
 @dataclass(frozen=True)
 class TripleCollate:
     """Puts the texts of triples into rows; nothing is drawn.
@@ -79,6 +86,7 @@ class TripleCollate:
         relation: "text" reads the relations' texts, "condition" those of the questions.
         relations: how many relations there are vectors of; None: there are none.
         whole: add `Known`.
+        chances: add `Chances`.
     """
 
     pad: int
@@ -86,6 +94,7 @@ class TripleCollate:
     relation: RelationUse
     relations: int | None = None
     whole: bool = False
+    chances: bool = False
     room: int | None = None
 
     def __call__(self, texts: Sequence[DescribedTriple], seed: int) -> Batch:
@@ -118,6 +127,8 @@ class TripleCollate:
         ]
         if self.whole:
             parts.append(Known(*_pairs([_answers(triple, side) for triple, side in asked])))
+        if self.chances:
+            parts.append(_chances(texts, entities))
         units = {self.objective: len(texts)}
         batch = pack(
             rows.texts, pad=self.pad, objective=self.objective, room=self.room, units=units, parts=tuple(parts)
@@ -184,6 +195,19 @@ def _excluded(
         no_negative[true[_question(triple, side)]] = True
         found.append(np.flatnonzero(no_negative))
     return found
+
+
+def _chances(texts: Sequence[DescribedTriple], entities: Int64[np.ndarray, "entity"]) -> Chances:
+    shares = {entity: share for triple in texts for entity, share in triple.shares.items()}
+    lacking = [triple for triple in texts if not triple.texts.keys() <= shares.keys()]
+    if lacking:
+        raise InputError(
+            f"{lacking[0].origin}: the triple does not tell how frequent its entities are",
+            field="popularity",
+            remedy="Read the corpus described_triples, or leave the option out.",
+        )
+    share = np.minimum([shares[entity] for entity in entities.tolist()], 1 - 1e-7)
+    return Chances(torch.from_numpy(-np.expm1(len(texts) * np.log1p(-share))).float())
 
 
 def _question(triple: DescribedTriple, side: Side) -> tuple[Side, int, int]:

@@ -50,6 +50,7 @@ from kg.io.source import required
 from kg.linking.entity_text import EntityText, EntityTextOptions
 from kg.linking.triple_text import TripleText
 from kg.objectives.knowledge_embedding import KnowledgeEmbedding
+from kg.objectives.triple_batch import RelationUse
 from kg.study.base import Pretraining, pretrain, text_file, uncompressed
 from kg.study.frequency import Frequency
 from kg.study.kbert import shuffled_tails
@@ -98,6 +99,7 @@ class Kepler:
         judged: at most so many test triples of each setting.
         steps, tokens, rate: of each arm; tokens of a batch of texts, `triple_tokens` of one of triples.
         length: tokens of an entity's text, and of a question.
+        relation, popularity: of the arms with InfoNCE, see `KnowledgeEmbedding`.
         transe: the baseline without text.
     """
 
@@ -114,9 +116,11 @@ class Kepler:
     judged: int = 1500
     steps: int = 350
     tokens: int = 768
-    triple_tokens: int = 4096
+    triple_tokens: int = 16384
     rate: float = 1e-3
     length: int = 20
+    relation: RelationUse = "table"
+    popularity: bool = True
     transe: EmbeddingRecipe = field(default_factory=lambda: EmbeddingRecipe(epochs=20))
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
@@ -180,10 +184,10 @@ class _Work:
         encoder = Encoder.from_hf(self.base)
         mlm = MaskedLanguageModel(encoder.config, tokenizer=self.words, kind="word")
         mlm.head.load_state_dict(hub.head_weights(self.base))
-        how: dict[str, Any] = {"loss": "kepler", "relation": "table"} if arm == "kepler" else {"relation": "condition"}
-        objective = KnowledgeEmbedding(
-            encoder.config, relations=self.graph.relation_count, state="mean", **{"loss": "infonce", **how}
-        )
+        how: dict[str, Any] = {"loss": "kepler", "relation": "table"}
+        if arm != "kepler":
+            how = {"loss": "infonce", "relation": options.relation, "popularity": options.popularity}
+        objective = KnowledgeEmbedding(encoder.config, relations=self.graph.relation_count, state="mean", **how)
         objectives: list[Any] = [mlm]
         kept = [text for number, text in enumerate(self.encoded) if number % _EVERY]
         streams: dict[str, Any] = {mlm.name: _stream(InMemory(kept), mlm.collate, options.tokens, seed)}

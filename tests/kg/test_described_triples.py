@@ -130,6 +130,24 @@ def test_each_entity_that_may_be_is_drawn_as_often(words: Tokenizer) -> None:
     assert all((count == 0) if one in true else (70 < count < 135) for one, count in enumerate(counts))
 
 
+def test_the_share_of_triples_that_bring_an_entity_is_told(words: Tokenizer) -> None:
+    labels = {f"Q{one}": f"name {one}" for one in range(9)}
+    pairs = [("Q2", "Q1"), ("Q5", "Q1"), ("Q5", "Q5"), ("Q7", "Q1"), ("Q8", "Qsilent")]
+    built = KnowledgeGraph.from_triples([(a, "P", b) for a, b in pairs], labels={"en": labels})
+    for negatives in (0, 1):
+        counts, told, triples = np.zeros(built.entity_count), np.zeros(built.entity_count), 0
+        for seed in range(300):
+            texts = EntityTextOptions(neighbors=0)
+            for item, _ in DescribedTriples(built, words, texts=texts, negatives=negatives, seed=seed).stream():
+                triples += 1
+                for entity, share in item.shares.items():
+                    counts[entity] += 1
+                    told[entity] = share
+                assert item.shares.keys() == item.texts.keys()
+        brought = counts > 0
+        assert told[brought] == pytest.approx(counts[brought] / triples, abs=0.0 if not negatives else 0.15)
+
+
 def test_a_graph_without_words_is_refused_with_the_numbers(words: Tokenizer) -> None:
     silent = KnowledgeGraph.from_triples([("Q1", "P", "Q2"), ("Q2", "P", "Q3")], labels={"en": {"Q1": "bonn"}})
     corpus = DescribedTriples(silent, words, texts=EntityTextOptions(neighbors=0))

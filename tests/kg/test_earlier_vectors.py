@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from typing import Any
@@ -19,7 +20,7 @@ from kelm.training.recipe import Checkpoints, Training
 from kelm.training.trainer import Trainer
 from kg.objectives.earlier_vectors import EarlierVectors
 from kg.objectives.knowledge_embedding import KnowledgeEmbedding
-from tests.kg.test_knowledge_embedding import NAME, SIZES, TRIPLES, loss_of, made
+from tests.kg.test_knowledge_embedding import NAME, SHARES, SIZES, TRIPLES, loss_of, made
 
 
 def earlier_batch(objective: KnowledgeEmbedding, model: Encoder) -> tuple[Batch, Tensor]:
@@ -63,6 +64,20 @@ def test_vectors_of_earlier_batches_are_negatives_in_training_unless_they_are_kn
     before = queue.vectors.clone()
     assert loss_of(model, objective, first).item() == pytest.approx(loss_of(model, plain, first).item())
     assert torch.equal(queue.vectors, before)
+
+
+def test_the_popularity_of_earlier_vectors_is_that_of_their_batch() -> None:
+    model, objective = made(earlier=8, popularity=True)
+    objective.train()
+    loss_of(model, objective, TRIPLES)  # four triples: entities 1 to 6
+    queue = objective.earlier
+    assert queue is not None
+    expected = [0.0, 0.0, *(-math.log(1 - (1 - SHARES[one]) ** 4) for one in range(1, 7))]
+    assert queue.offsets.tolist() == pytest.approx(expected, abs=1e-5)
+    without = copy.deepcopy(objective)
+    assert without.earlier is not None
+    without.earlier.offsets.zero_()
+    assert abs(loss_of(model, objective, TRIPLES[:1]) - loss_of(model, without, TRIPLES[:1])) > 0.01
 
 
 def test_a_queue_keeps_the_last_and_nothing_that_is_not_finite() -> None:

@@ -18,7 +18,7 @@ from kelm.model import Encoder, EncoderConfig
 from kg.embeddings.answers import Side
 from kg.graph import KnowledgeGraph
 from kg.linking.triple_text import DescribedTriple
-from kg.objectives.knowledge_embedding import KnowledgeEmbedding
+from kg.objectives.knowledge_embedding import KnowledgeEmbedding, _cross_entropy
 from kg.objectives.mention_description import EntityRows
 from kg.objectives.triple_batch import Asked
 
@@ -60,7 +60,21 @@ def triple(head: int, relation: int, tail: int, heads: tuple[int, ...], tails: t
     questions: dict[Side, Encoded] = {"tail": text(50, head, relation), "head": text(51, tail, relation)}
     used = {one: ENTITIES[one] for one in (head, tail, *heads, *tails)}
     corrupted: dict[Side, tuple[int, ...]] = {"head": heads, "tail": tails}
-    return DescribedTriple(head, relation, tail, used, RELATIONS[relation], questions, corrupted, known, number=head)
+    return DescribedTriple(
+        head,
+        relation,
+        tail,
+        used,
+        RELATIONS[relation],
+        questions,
+        corrupted,
+        known,
+        shares={one: SHARES[one] for one in used},
+        number=head,
+    )
+
+
+SHARES = {1: 0.4, 2: 0.001, 3: 0.2, 4: 0.05, 5: 0.0003, 6: 1.0}  # of the triples of a corpus that we make up
 
 
 # (1, 0, 6) is true but no triple of the batch; 2 is the head of two triples, so each has an answer of the other's
@@ -93,6 +107,7 @@ def slow_loss(
     triples: list[DescribedTriple],
     in_batch: bool,
     self_negatives: bool = True,
+    popularity: bool = False,
 ) -> float:
     """One text at a time, one score at a time, from the formulas; dictionaries by entity in place of matrices."""
     infonce = objective.kind == "infonce"
@@ -116,6 +131,9 @@ def slow_loss(
         difference = (asked - candidate).abs()
         return objective.gamma - float(difference.sum() if objective.norm == 1 else difference.square().sum().sqrt())
 
+    def correction(entity: int) -> float:  # by how much the chance to be in a batch of so many triples falls short
+        return math.log(1 - (1 - SHARES[entity]) ** len(triples)) if popularity else 0.0
+
     def log_sigmoid(value: float) -> float:
         return -math.log1p(math.exp(-value)) if value > 0 else value - math.log1p(math.exp(value))
 
@@ -127,18 +145,20 @@ def slow_loss(
         for side in ("tail", "head"):
             right, given = (one.tail, one.head) if side == "tail" else (one.head, one.tail)
             asked = query(one, side)
-            wrong = []
+            wrong, corrections = [], []
             for entity in entities if in_batch else one.corrupted[side]:
                 completed = (one.head, one.relation, entity) if side == "tail" else (entity, one.relation, one.tail)
                 same = ENTITIES[entity].tokens.tolist() == ENTITIES[right].tokens.tolist()
                 if completed not in TRUE and not same and (self_negatives or entity != given):
                     wrong.append(score(asked, vector(ENTITIES[entity])))
+                    corrections.append(correction(entity))
             positives.append(score(asked, vector(ENTITIES[right])))
             negatives += wrong
             if infonce:
                 heat = math.exp(objective.log_temperature.item())
-                best = (positives[-1] - objective.margin) / heat
-                softmax += math.log(math.exp(best) + sum(math.exp(each / heat) for each in wrong)) - best
+                best = (positives[-1] - objective.margin) / heat - correction(right)
+                terms = [math.exp(each / heat - less) for each, less in zip(wrong, corrections, strict=True)]
+                softmax += math.log(math.exp(best) + sum(terms)) - best
         if infonce:
             total += softmax / 2
         else:
@@ -173,6 +193,46 @@ def test_the_given_entity_can_be_left_out_of_the_negatives() -> None:
     expected = slow_loss(model, objective, "table", "mean", TRIPLES, True, self_negatives=False)
     assert loss_of(model, objective, TRIPLES).item() == pytest.approx(expected, rel=1e-9)
     assert loss_of(*made(), TRIPLES).item() > expected * 1.001
+
+
+def test_popularity_corrects_for_how_often_a_batch_has_an_entity() -> None:
+    model, objective = made(popularity=True)
+    expected = slow_loss(model, objective, "table", "mean", TRIPLES, True, popularity=True)
+    assert loss_of(model, objective, TRIPLES).item() == pytest.approx(expected, rel=1e-6)
+    assert abs(loss_of(*made(), TRIPLES).item() - expected) > 0.1
+    with pytest.raises(InputError, match="does not tell how frequent"):
+        loss_of(model, objective, [replace(one, shares={}) for one in TRIPLES])
+    for options in ({"loss": "kepler"}, {"in_batch": False}):
+        with pytest.raises(KelmError, match='popularity = true corrects loss = "infonce"'):
+            made(popularity=True, **options)
+
+
+def test_what_is_learned_with_popularity_is_how_likely_an_answer_is() -> None:
+    """Free vectors instead of texts: batches of one question, whose answers are three entities, as often as told."""
+    often = np.array([0.7, 0.2, 0.1])
+    random = np.random.default_rng(0)
+    learned = {}
+    for corrected in (True, False):
+        logits = torch.zeros(3, dtype=torch.double, requires_grad=True)
+        optimizer = torch.optim.Adam([logits], lr=0.02)
+        for _ in range(1500):
+            drawn = random.choice(3, 2, p=often)
+            chance = torch.from_numpy(1 - (1 - often) ** 2)
+            offsets = -chance.log() if corrected else torch.zeros(3)
+            present = torch.zeros(3, dtype=torch.bool)
+            present[drawn] = True
+            loss = torch.zeros(())
+            for right in drawn:
+                others = present.clone()
+                others[right] = False
+                scored = logits + offsets
+                loss = loss + _cross_entropy(scored[right : right + 1], scored[None], others[None])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        learned[corrected] = logits.detach().softmax(0).numpy()
+    assert learned[True] == pytest.approx(often, abs=0.08)
+    assert abs(learned[False] - often).max() > 0.2
 
 
 @pytest.mark.parametrize("relation", USES)
