@@ -69,7 +69,8 @@ def mark(
     Args:
         spans: they may not overlap.
         markers: one a span.
-        hidden: the token that stands for the words of every span; None leaves them.
+        hidden: the token that stands for the words of every span, from its first character to its last; None leaves
+            them.
     """
     order = sorted(range(len(spans)), key=lambda number: spans[number])
     source: list[int] = []  # the token that stands here; -1: a marker
@@ -90,7 +91,11 @@ def mark(
         reached = last + 1
     source += range(reached, len(text))
     inserted += [-1] * (len(text) - reached)
-    return _rebuilt(text, np.array(source), np.array(inserted)), moved
+    marked = _rebuilt(text, np.array(source), np.array(inserted))
+    if hidden is not None:
+        for (first, last), (place, _) in zip(spans, moved, strict=True):
+            marked.spans[place] = text.spans[first, 0], text.spans[last, 1]
+    return marked, moved
 
 
 def _rebuilt(text: Encoded, source: Int[np.ndarray, "token"], inserted: Int[np.ndarray, "token"]) -> Encoded:

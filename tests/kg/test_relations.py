@@ -57,6 +57,8 @@ def test_hidden_mentions_become_one_mask_each() -> None:
     marked, spans = mark(sentence(), [(1, 2), (6, 6)], [HEAD, TAIL], hidden=MASK)
     assert marked.tokens.tolist() == [2, HEAD, MASK, HEAD, 12, 13, 14, TAIL, MASK, TAIL, 16, 3]
     assert spans == [(2, 2), (8, 8)]
+    first, last = sentence().spans[1], sentence().spans[2]
+    assert marked.spans[2].tolist() == [first[0], last[1]]  # all that it hides
 
 
 @pytest.mark.parametrize(("hidden", "first", "last"), [(None, [2, 9], [3, 9]), (MASK, [2, 8], [2, 8])])
