@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Pretraining:
         hf: a checkpoint to go on from, a folder or a name on the Hugging Face Hub; None: from scratch.
         width, layers: of an encoder from scratch; a head for every 64 numbers of width, the inner layer four times as
             wide.
+        steps: 0 takes the checkpoint as it is.
         tokens: of a batch.
         length: tokens of a text; longer ones are cut.
     """
@@ -60,21 +61,41 @@ def text_file(path: str | Path) -> Corpus[Text]:
 
 
 def pretrain(
-    recipe: Pretraining, texts: Sequence[str], tokenizer: Tokenizer, folder: Path, *, show: bool = False
-) -> None:
-    """Trains an encoder and writes ``folder/base``, a plain Hugging Face folder with vocabulary head and tokenizer.
+    recipe: Pretraining, texts: Callable[[], Sequence[str]], tokenizer: Tokenizer, folder: Path, *, show: bool = False
+) -> Path:
+    """Returns ``folder/base``, a plain Hugging Face folder with head and tokenizer, trained unless it is there.
 
     An interrupted run goes on where it was.
 
     Args:
+        texts: asked for only if there is something to train.
         show: show progress on standard error.
     """
+    made = folder / "base"
+    if (made / "model.safetensors").is_file():
+        return made
     torch.manual_seed(recipe.seed)
-    texts = random.Random(recipe.seed).sample(list(texts), len(texts))  # a stream mixes its texts within a pool only
     encoder = Encoder(EncoderConfig(**_sizes(recipe, tokenizer))) if recipe.hf is None else Encoder.from_hf(recipe.hf)
     mlm = MaskedLanguageModel(encoder.config, tokenizer=tokenizer, kind="word")
     if recipe.hf is not None and hub.read(recipe.hf).head:  # without one, it starts afresh
         mlm.head.load_state_dict(hub.head_weights(recipe.hf))
+    if recipe.steps:
+        _train(recipe, encoder, mlm, texts(), tokenizer, folder / "run", show)
+    encoder.to_hf(made, head=mlm.head)
+    tokenizer.save(made)
+    return made
+
+
+def _train(
+    recipe: Pretraining,
+    encoder: Encoder,
+    mlm: MaskedLanguageModel,
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    folder: Path,
+    show: bool,
+) -> None:
+    texts = random.Random(recipe.seed).sample(list(texts), len(texts))  # a stream mixes its texts within a pool only
     encoded: list[Encoded] = [text for text in tokenizer.encode(texts, length=recipe.length) if len(text) > 4]
     result = Trainer(
         Learner(encoder, [mlm]),
@@ -82,14 +103,12 @@ def pretrain(
         train=Training(steps=recipe.steps, seed=recipe.seed),
         optim=Optimization(rate=recipe.rate, betas=(0.9, 0.98), warmup=0.05),
         checkpoints=Checkpoints(every=1000, keep=1),
-        folder=folder / "run",
+        folder=folder,
         resume=True,
         show=show,
     ).run()
     if result.stopped == "signal":
         raise KeyboardInterrupt
-    encoder.to_hf(folder / "base", head=mlm.head)
-    tokenizer.save(folder / "base")
 
 
 def uncompressed(path: Path, to: Path) -> Path:

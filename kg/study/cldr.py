@@ -93,9 +93,9 @@ class Cldr:
 
         words = [text.text for text in texts]
         tokenizer = vocabulary.train(words, self.vocabulary, "wordpiece", lower=True)
-        pretrain(self.base, words, tokenizer, out)
+        base = pretrain(self.base, lambda: words, tokenizer, out)
         say(f"encoder: {self.base.layers} layers of width {self.base.width}, trained on the paragraphs' words alone")
-        return Material(out / "base", tokenizer, table, texts, {"gold": examples, "automatic": automatic})
+        return Material(base, tokenizer, table, texts, {"gold": examples, "automatic": automatic})
 
 
 def _agreement(gold: Sequence[RelationText], automatic: Sequence[RelationText]) -> float:

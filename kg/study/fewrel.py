@@ -78,15 +78,18 @@ def material(recipe: FewRel, data: Path, folder: Path, *, say: Callable[[str], N
     }
     record.keep(folder, read)
     table = _table(recipe.embedding, graph, gold, folder / "vectors", say)
-    if not (folder / "base" / "model.safetensors").is_file():
+
+    def read_first() -> list[str]:
         say(f"base: pre-training on {len(articles) + len(others):,} texts")
-        pretrain(recipe.base, [*others, *(text.text for text in articles)], tokenizer, folder, show=True)
+        return [*others, *(text.text for text in articles)]
+
+    base = pretrain(recipe.base, read_first, tokenizer, folder, show=True)
     named = [text for text in linked(others, linker) if text.mentions]
     named = sorted(named, key=lambda text: -len(text.mentions))[: recipe.linked_by_name]
     say(f"texts: {len(articles):,} articles' sentences with gold links, {len(named):,} sentences linked by name")
     texts = [*(text for text in articles if text.mentions), *named]
     automatic = relink(gold, linker)
-    return Material(folder / "base", tokenizer, table, texts, {"gold": gold, "automatic": automatic})
+    return Material(base, tokenizer, table, texts, {"gold": gold, "automatic": automatic})
 
 
 def _table(

@@ -212,12 +212,13 @@ class _Work:
     @cached_property
     def base(self) -> Encoder:
         """The encoder that all start from."""
-        place = self.out / "base"
-        if not (place / "base").is_dir():
-            files = [str(required(self.data, path)) for path in self.options.mono]
-            lines = [text.text for path in files for text, _ in text_file(path).stream()]
-            pretrain(self.options.base, [*lines, *(text.text for text in self.train)], self.words, place)
-        return Encoder.from_hf(place / "base", hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+        base = pretrain(self.options.base, self._read_first, self.words, self.out)
+        return Encoder.from_hf(base, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+
+    def _read_first(self) -> list[str]:
+        files = [str(required(self.data, path)) for path in self.options.mono]
+        lines = [text.text for path in files for text, _ in text_file(path).stream()]
+        return [*lines, *(text.text for text in self.train)]
 
     @cached_property
     def train(self) -> list[Encoded]:

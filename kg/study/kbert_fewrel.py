@@ -185,13 +185,12 @@ class _Work:
 
     @cached_property
     def base(self) -> Encoder:
-        """The encoder that all start from; a checkpoint with no steps to make is taken as it is."""
-        recipe = self.options.base
-        if recipe.hf is not None and not recipe.steps:
-            return Encoder.from_hf(recipe.hf)
-        if not (self.out / "base" / "model.safetensors").is_file():
-            pretrain(recipe, list(dict.fromkeys(english_texts(self.data))), self.words, self.out, show=True)
-        return Encoder.from_hf(self.out / "base")
+        """The encoder that all start from."""
+        base = self.options.base
+        return Encoder.from_hf(pretrain(base, self._read_first, self.words, self.out, show=True))
+
+    def _read_first(self) -> list[str]:
+        return list(dict.fromkeys(english_texts(self.data)))
 
 
 def _meaning(mention: Mention, meant: Mapping[str, str]) -> Mention:

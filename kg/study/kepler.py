@@ -249,11 +249,8 @@ class _Work:
     @cached_property
     def base(self) -> Path:
         """The folder of the encoder that all start from."""
-        place = self.out / "base"
-        if not (place / "base").is_dir():
-            kept = [text.text for number, text in enumerate(self.encoded) if number % _EVERY]
-            pretrain(self.options.base, kept, self.words, place)
-        return place / "base"
+        kept = [text.text for number, text in enumerate(self.encoded) if number % _EVERY]
+        return pretrain(self.options.base, lambda: kept, self.words, self.out)
 
 
 def _stream(corpus: Corpus[Any], collate: Any, tokens: int, seed: int) -> BatchStream[Any]:

@@ -268,12 +268,10 @@ class _Work:
     @cached_property
     def base(self) -> Path:
         """The folder of the encoder that all start from."""
-        place = self.out / "base"
-        if not (place / "base").is_dir():
-            kept = [text for number, text in enumerate(self.texts) if number % _EVERY]
-            texts = [*kept, *(one.text for one in self.task_train)]
-            pretrain(self.options.base, texts, self.words, place)
-        return place / "base"
+        kept = [text for number, text in enumerate(self.texts) if number % _EVERY]
+        return pretrain(
+            self.options.base, lambda: [*kept, *(one.text for one in self.task_train)], self.words, self.out
+        )
 
     @cached_property
     def near(self) -> Path:

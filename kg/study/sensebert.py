@@ -245,10 +245,7 @@ class _Work:
     @cached_property
     def base(self) -> Path:
         """The folder of the encoder that all start from."""
-        place = self.out / "base"
-        if not (place / "base").is_dir():
-            pretrain(self.options.base, [text.text for text in self.texts], self.words, place)
-        return place / "base"
+        return pretrain(self.options.base, lambda: [text.text for text in self.texts], self.words, self.out)
 
     @cached_property
     def encoded(self) -> list[Encoded]:

@@ -53,7 +53,7 @@ def made_material(folder: Path) -> Material:
     if not (folder / "base").is_dir():
         found.save(folder / "vectors")
         words = vocabulary.train([*texts, *NAMES], 90, "wordpiece", lower=True)
-        pretrain(Pretraining(width=64, layers=2, steps=60, tokens=512, length=32), texts, words, folder)
+        pretrain(Pretraining(width=64, layers=2, steps=60, tokens=512, length=32), lambda: texts, words, folder)
         words.save(folder / "words")
     articles = [LinkedText(one.text, one.mentions) for one in sentences("train")[::8]]
     examples = {"gold": [*sentences("train"), *sentences("test")]}

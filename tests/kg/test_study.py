@@ -140,7 +140,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     folder = tmp_path_factory.mktemp("study")
     some = examples()
     tokenizer = vocabulary.train([e.text for e in some], 80, "wordpiece", lower=True)
-    pretrain(Pretraining(width=32, layers=2, steps=5, tokens=128, length=32), [e.text for e in some], tokenizer, folder)
+    pretrain(
+        Pretraining(width=32, layers=2, steps=5, tokens=128, length=32),
+        lambda: [e.text for e in some],
+        tokenizer,
+        folder,
+    )
     texts = [LinkedText(e.text, e.mentions, "text") for e in some[:20]]
     return Material(folder / "base", tokenizer, table(), texts, {"gold": some, "automatic": some})
 
@@ -166,6 +171,17 @@ def test_in_a_study_knowledge_tells_what_hidden_words_do_not(material: Material,
     assert "| ernie | knowledge | " in text
     report.picture(outcomes, tmp_path / "accuracy.png", title="small")
     assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_checkpoint_is_taken_as_it_is_if_there_are_no_steps_to_make(material: Material, tmp_path: Path) -> None:
+    def never() -> list[str]:
+        raise AssertionError("no text is needed")
+
+    start = Pretraining(hf=str(material.base), steps=0)
+    made = pretrain(start, never, material.tokenizer, tmp_path)
+    given, taken = (Encoder.from_hf(place).state_dict() for place in (material.base, made))
+    assert given.keys() == taken.keys() and all(torch.equal(given[name], taken[name]) for name in given)
+    assert pretrain(replace(start, steps=9), never, material.tokenizer, tmp_path) == made  # it is there
 
 
 def test_a_study_that_was_interrupted_makes_nothing_twice(material: Material, tmp_path: Path) -> None:
