@@ -156,11 +156,15 @@ class _Work:
         return dict(zip(kept, tree.grow_all(list(kept.values()), mentions), strict=True))
 
     def _dealt(self, seed: int) -> Mapping[str, str]:
-        """Returns for each entity that triples lead from another one."""
-        heads = np.unique(self.graph.heads)
-        dealt = np.random.default_rng(seed).permutation(heads)
-        names = self.graph.entities
-        return {names[one]: names[other] for one, other in zip(heads.tolist(), dealt.tolist(), strict=True)}
+        """Returns for each entity that has branches another one that has."""
+        graph, tells = self.graph, [self.graph.heads]
+        if self.options.branches.incoming:
+            tells.append(graph.tails)
+        told = np.unique(np.concatenate(tells))
+        dealt = np.random.default_rng(seed).permutation(told)
+        return {
+            graph.entities[one]: graph.entities[other] for one, other in zip(told.tolist(), dealt.tolist(), strict=True)
+        }
 
     @cached_property
     def examples(self) -> Sequence[RelationText]:

@@ -87,6 +87,10 @@ def test_the_answers_are_taken_out_and_the_gaps_carry_the_branches(data: Path, t
     assert "near" not in {relation for _, relation, _ in work.graph.names()}
     assert said[0].endswith("5 with answers taken out")
     numbers = range(8)
+    dealt = work._dealt(0)
+    assert set(dealt) == {f"the-{name}" for name in NAMES} == set(dealt.values())  # whoever is told of, and nobody else
+    told = kbert_fewrel._Work(study(branches=BranchOptions(incoming=True)), data, tmp_path, said.append)._dealt(0)
+    assert set(told) == set(dealt) | {"river", "singer"}
     for arm, whole in (("knowledge", True), ("shuffled", False), ("tails", False)):
         right = []
         for number, text in work.read(numbers, arm, 0).items():
