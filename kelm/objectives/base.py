@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from torch import nn
@@ -45,6 +45,9 @@ class Objective(nn.Module, ABC, Generic[X]):
 
     name: str
     collate: Collate[X]
+
+    def join(self, others: Mapping[str, Objective[Any]]) -> None:
+        """Takes modules of the other objectives of a run as its own, if it shares some; by default none."""
 
     @abstractmethod
     def loss(self, batch: Batch, stream: Stream) -> Losses:

@@ -20,7 +20,10 @@ class Learner(nn.Module):
     def __init__(self, encoder: Encoder, objectives: Sequence[Objective[Any]]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.objectives = nn.ModuleDict({objective.name: objective for objective in objectives})
+        named = {objective.name: objective for objective in objectives}
+        for objective in objectives:
+            objective.join(named)
+        self.objectives = nn.ModuleDict(named)
 
     def forward(self, batch: Batch) -> Losses:
         """Returns the losses as sums (see `batch.units`), the extensions' own included."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,7 @@ from kelm.tasks.classification import TextClassification
 from kelm.tasks.ranking import AnswerRanking
 from kelm.tasks.tagging import Tagging
 from kelm.text import vocabulary
+from kelm.text.assembly import Template
 from kelm.text.tokenizer import Tokenizer
 from kg.embeddings.table import EntityTable
 from kg.enrich.candidates import candidate_spans
@@ -50,6 +51,10 @@ from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
+from multilingual.corpora.parallel import parallel_text
+from multilingual.corpora.sampling import monolingual_text
+from multilingual.languages import with_languages
+from multilingual.objectives.translation_lm import TranslationLanguageModel
 from tests.contracts import supersense_example
 from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
 from tests.contracts.span_examples import knowing_encoder, linked, with_spans
@@ -187,6 +192,7 @@ class WordList:
 
     pad, cls, sep, unk, mask = PAD, 2, 3, 1, MASK
     special = frozenset(SPECIAL)
+    template = Template((2,), (3,), (3,))
     vocabulary_size = SIZES["vocab_size"]
 
 
@@ -310,8 +316,11 @@ def _mention(text: str, name: str) -> list[Any]:
 
 
 def _corpus(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> Corpus[Any]:
-    config = EncoderConfig(**{**SIZES, "vocab_size": words().vocabulary_size})
-    return plugin(str(path), tokenizer=words(), config=config, **options)
+    return plugin(str(path), tokenizer=words(), config=_config(), **options)
+
+
+def _config() -> EncoderConfig:
+    return EncoderConfig(**{**SIZES, "vocab_size": words().vocabulary_size})
 
 
 def _with_table(plugin: Callable[..., Corpus[Any]], path: Path, **options: Any) -> Corpus[Any]:
@@ -356,10 +365,29 @@ def _triples(path: Path) -> Corpus[Any]:
     return _corpus(described_triples, path.parent / "triples", relation="condition")
 
 
-PARTS: dict[str, Callable[[Encoded], Encoded]] = {"ernie": _with_mentions, "knowledge_attention": with_spans}
+def _in_two_languages(text: Encoded) -> Encoded:
+    """A sentence and its translation, between which a separator stands."""
+    place = np.arange(len(text))
+    tokens, words = text.tokens.copy(), text.words.copy()
+    tokens[4], words[4] = 3, -1
+    pair = replace(text, tokens=tokens, words=words, segments=(place > 4).astype(np.int64))
+    return with_languages(pair, "en", "de")
+
+
+def _translation_lm() -> tuple[Encoder, Objective[Any]]:
+    encoder = plain_encoder({})
+    return encoder, TranslationLanguageModel(encoder.config, tokenizer=cast(Tokenizer, WordList()))
+
+
+PARTS: dict[str, Callable[[Encoded], Encoded]] = {
+    "ernie": _with_mentions,
+    "knowledge_attention": with_spans,
+    "language_embedding": _in_two_languages,
+}
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {
     "ernie": _ernie,
     "knowledge_attention": _knowledge_attention,
+    "language_embedding": lambda: plain_encoder({"language_embedding": {"languages": ["en", "de"]}}),
     "supersense": _supersense_encoder,
 }
 OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
@@ -375,6 +403,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "relations": _related,
     "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
+    "tlm": _in_two_languages,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
@@ -391,6 +420,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "relations": _relations,
     "supersense": _supersense,
     "tagging": _tagging,
+    "tlm": _translation_lm,
 }
 CORPORA: dict[str, CorpusExample] = {
     "described_mentions": CorpusExample(
@@ -421,6 +451,14 @@ CORPORA: dict[str, CorpusExample] = {
             for text in SENTENCES
         ],
         partial(_with_table, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
+    ),
+    "monolingual_text": CorpusExample(
+        [{"text": text} for text in SENTENCES],
+        lambda path: monolingual_text({"en": str(path)}, tokenizer=words(), config=_config()),
+    ),
+    "parallel_text": CorpusExample(
+        [{"en": text, "de": " ".join(reversed(text.split()))} for text in SENTENCES],
+        lambda path: parallel_text({"en-de": str(path)}, tokenizer=words(), config=_config()),
     ),
     "ranked_pairs": CorpusExample(
         [{"question": "what of bonn ?", "answer": text, "label": number % 2} for number, text in enumerate(SENTENCES)],

@@ -1,0 +1,331 @@
+"""Sentences with their translations: tables, two files line by line (Moses), and translation memories (TMX).
+
+    train.en   a cat                    train.de   eine Katze             Aligned   line by line
+    en.tsv     GEN.1.1 <tab> In the ... de.tsv     GEN.1.1 <tab> Am ...   Keyed     by the first column
+    train.tsv  a cat <tab> eine Katze                                     Table     (`kelm.data.sources`)
+    memory.tmx <tu><tuv xml:lang="en"><seg>a cat ...                      Tmx
+
+A pair is a `Text` with `pair`, and with the codes of both languages in `fields`. Files are plain or compressed, and are
+read line by line; a pair of which one side is blank is passed over.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+from kelm.batch import Encoded
+from kelm.data.corpus import Corpus, Cursor, Shard, Text, digest
+from kelm.data.files import damage, fingerprint, lines, opened, read
+from kelm.data.reader import Reader
+from kelm.data.sources import JsonLines, Table
+from kelm.errors import FormatError, InputError
+from kelm.model.config import EncoderConfig
+from kelm.text.tokenizer import Tokenizer
+from multilingual.corpora.sampling import Sampled, Unit, in_languages
+from multilingual.languages import language
+
+__all__ = ["Aligned", "Keyed", "Order", "Tmx", "parallel_text", "translations"]
+
+Order = Literal["given", "mixed"]
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+_CODES = {"bpt", "ept", "it", "ph", "ut"}  # what TMX keeps of a layout: no words
+
+
+class Aligned(Corpus[Text]):
+    """Two files of which each line is the translation of the other's.
+
+    A cursor is ``[line, byte of the first file, byte of the second, number]``.
+
+    Raises:
+        FormatError: the files have different numbers of lines. All are counted when this is made.
+    """
+
+    def __init__(self, first: str | Path, second: str | Path) -> None:
+        self.paths = (Path(first), Path(second))
+        self.count = _as_many(*self.paths)
+
+    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
+        line, byte, other, number = start or (0, 0, 0, 0)
+        sides = (read(path, number=line, byte=at) for path, at in zip(self.paths, (byte, other), strict=True))
+        for first, second in zip(*sides, strict=True):
+            if not first.text.strip() or not second.text.strip():
+                continue
+            if shard.owns(number):
+                origin = f"{self.paths[0]}:{first.number}"
+                yield Text(first.text, second.text, number, origin), [first.number, first.end, second.end, number + 1]
+            number += 1
+
+    def fingerprint(self) -> str:
+        return digest("Aligned", *map(fingerprint, self.paths))
+
+
+class Keyed(Corpus[Text]):
+    """Two tables of a key and a text, matched by the key, in the order in which the second of a pair is met.
+
+    Args:
+        first, second: lines such as ``GEN.1.1<tab>In the beginning``; a verse that one of them lacks is passed over.
+
+    Raises:
+        FormatError: when read: a line without a tab, a key that comes twice, or no key that both have.
+
+    Cost: texts that have not met their translation are held; continuing in the middle reads the files from their start.
+    """
+
+    def __init__(self, first: str | Path, second: str | Path) -> None:
+        self.paths = (Path(first), Path(second))
+
+    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
+        number = 0
+        for key, texts, line in self._met():
+            if all(text.strip() for text in texts):
+                if number >= (start or 0) and shard.owns(number):
+                    yield Text(*texts, number, f"{self.paths[0]}:{line}", {"key": key}), number + 1
+                number += 1
+        if not number:
+            raise FormatError(
+                f"it shares no key with {self.paths[1]}",
+                path=self.paths[0],
+                field="files",
+                remedy="The first column has to name the same sentence in both.",
+            )
+
+    def _met(self) -> Iterator[tuple[str, tuple[str, str], int]]:
+        waiting: tuple[dict[str, tuple[str, int]], dict[str, tuple[str, int]]] = ({}, {})
+        met: set[str] = set()
+        for both in zip_longest(*(self._pairs(path) for path in self.paths)):
+            for side, row in enumerate(both):
+                if row is None:
+                    continue
+                key, text, line = row
+                if key in met or key in waiting[side]:
+                    raise FormatError(
+                        f'the key "{key}" comes twice',
+                        path=self.paths[side],
+                        line=line,
+                        remedy="Leave one of them out.",
+                    )
+                if key in waiting[1 - side]:
+                    other, at = waiting[1 - side].pop(key)
+                    met.add(key)
+                    yield key, (other, text) if side else (text, other), at if side else line
+                else:
+                    waiting[side][key] = (text, line)
+
+    @staticmethod
+    def _pairs(path: Path) -> Iterator[tuple[str, str, int]]:
+        for line in read(path):
+            if line.text and not line.text.isspace():
+                key, tab, text = line.text.partition("\t")
+                if not tab:
+                    raise FormatError(
+                        "no tab", path=path, line=line.number, remedy="Give a key, a tab and the text in each line."
+                    )
+                yield key, text, line.number
+
+    def fingerprint(self) -> str:
+        return digest("Keyed", *map(fingerprint, self.paths))
+
+
+def _as_many(first: Path, second: Path) -> int:
+    counts = [sum(1 for _ in lines(path)) for path in (first, second)]
+    if counts[0] != counts[1]:
+        longer, at = (first, counts[1] + 1) if counts[0] > counts[1] else (second, counts[0] + 1)
+        raise FormatError(
+            f"{first} has {counts[0]:,} lines and {second} {counts[1]:,}: this one has no translation",
+            path=longer,
+            line=at,
+            remedy="Line n of one has to be the translation of line n of the other, and may be blank if there is none.",
+        )
+    return counts[0]
+
+
+class Tmx(Corpus[Text]):
+    """A translation memory: of each unit the first segments in both languages. A cursor is the next unit's number.
+
+    Args:
+        languages: codes, in the order of a pair; `xml:lang` may spell them otherwise.
+
+    Raises:
+        FormatError: when read, if it is no XML, or no unit has both languages.
+
+    Cost: continuing in the middle reads the file from its start.
+    """
+
+    def __init__(self, path: str | Path, languages: tuple[str, str]) -> None:
+        self.path, self.languages = Path(path), languages
+
+    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
+        number, met = 0, set[str]()
+        for place, unit in enumerate(self._units(), 1):
+            met |= unit.keys()
+            first, second = (unit.get(code, "").strip() for code in self.languages)
+            if first and second:
+                if number >= (start or 0) and shard.owns(number):
+                    yield Text(first, second, number, f"{self.path}, unit {place}"), number + 1
+                number += 1
+        if not number:
+            raise FormatError(
+                f"no unit has both {self.languages[0]} and {self.languages[1]}; the file has {', '.join(sorted(met))}",
+                path=self.path,
+                field="languages",
+                remedy="Name two of these.",
+            )
+
+    def _units(self) -> Iterator[dict[str, str]]:
+        with opened(self.path) as (file, _):
+            try:
+                for event, element in ElementTree.iterparse(file, events=("start", "end")):
+                    name = element.tag.rpartition("}")[2]
+                    if event == "start" and name == "body":
+                        body = element
+                    elif event == "end" and name == "tu":
+                        yield {self._code(side): _words(side) for side in reversed(element.findall("{*}tuv"))}
+                        body.clear()  # what was read is kept nowhere
+            except ElementTree.ParseError as error:
+                raise FormatError(
+                    f"this is no XML ({error})",
+                    path=self.path,
+                    line=error.position[0],
+                    remedy="Export the memory again.",
+                ) from None
+            except Exception as error:
+                if found := damage(error, self.path, 0):
+                    raise found from error
+                raise
+
+    def _code(self, side: ElementTree.Element) -> str:
+        tag = side.get(_LANG) or side.get("lang") or ""
+        try:
+            return language(tag)
+        except InputError:
+            return tag  # of a language that is not asked for
+
+    def fingerprint(self) -> str:
+        return digest("Tmx", self.languages, fingerprint(self.path))
+
+
+def _words(side: ElementTree.Element) -> str:
+    segment = side.find("{*}seg")
+    return "" if segment is None else " ".join("".join(_spoken(segment)).split())
+
+
+def _spoken(element: ElementTree.Element) -> Iterator[str]:
+    yield element.text or ""
+    for child in element:
+        if child.tag.rpartition("}")[2] not in _CODES:
+            yield from _spoken(child)
+        yield child.tail or ""
+
+
+class _Pairs(Corpus[Text]):
+    """Pairs with their languages, of which half, by their numbers, come the other way round."""
+
+    def __init__(self, corpus: Corpus[Text], languages: tuple[str, str], order: Order, seed: int) -> None:
+        self.corpus, self.languages, self.order, self.seed = corpus, languages, order, seed
+
+    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
+        first, second = self.languages
+        for text, cursor in self.corpus.stream(shard, start):
+            if text.pair is None or not text.pair.strip() or not text.text.strip():
+                continue
+            told = replace(text, fields={**text.fields, "language": first, "pair_language": second})
+            if self.order == "mixed" and random.Random(f"{self.seed} {text.number}").random() < 0.5:
+                swapped = {**told.fields, "language": second, "pair_language": first}
+                told = replace(told, text=text.pair, pair=text.text, fields=swapped)
+            yield told, cursor
+
+    def fingerprint(self) -> str:
+        return digest("Pairs", self.corpus.fingerprint(), self.languages, self.order, self.seed)
+
+
+def translations(
+    paths: str | Sequence[str],
+    languages: Sequence[str],
+    *,
+    columns: Sequence[int | str] = (0, 1),
+    order: Order = "given",
+    seed: int = 0,
+) -> Corpus[Text]:
+    """Returns the pairs of a file or of two; the format is told by the name.
+
+    Args:
+        paths: a table (".tsv", ".txt"), JSON lines (".jsonl") or a translation memory (".tmx"); or two files of lines;
+            or two tables (".tsv") of a key and a text. Plain or compressed.
+        languages: of the two sides.
+        columns: of one table or of JSON lines: both sides' columns, by number or by name in the header, or keys.
+        order: "mixed" gives half of the pairs the other way round.
+
+    Raises:
+        InputError: not two languages, the same twice, an unknown code, or not one or two files.
+        FormatError: a file is not what it should be.
+    """
+    if len(languages) != 2 or len(columns) != 2:
+        name, given = ("languages", languages) if len(languages) != 2 else ("columns", columns)
+        raise InputError(f"expected two, found {list(given)}", field=name, remedy="Give one for each side.")
+    first, second = (language(tag, "languages") for tag in languages)
+    if first == second:
+        raise InputError(f"both sides are {first}", field="languages", remedy="Name two different languages.")
+    named = [Path(paths)] if isinstance(paths, str) else [Path(path) for path in paths]
+    corpus: Corpus[Text]
+    if len(named) == 1:
+        corpus = _one_file(named[0], (first, second), columns)
+    elif len(named) == 2:
+        corpus = (Keyed if all(".tsv" in path.suffixes for path in named) else Aligned)(*named)
+    else:
+        raise InputError(f"expected one file or two, found {len(named)}", field="files", remedy="Name others apart.")
+    return _Pairs(corpus, (first, second), order, seed)
+
+
+def _one_file(path: Path, languages: tuple[str, str], columns: Sequence[int | str]) -> Corpus[Text]:
+    kinds = [suffix for suffix in path.suffixes if suffix in (".tsv", ".txt", ".jsonl", ".tmx")]
+    one, other = columns
+    match kinds[-1:]:
+        case [".tmx"]:
+            return Tmx(path, languages)
+        case [".jsonl"]:
+            keys = languages if tuple(columns) == (0, 1) else (str(one), str(other))
+            return JsonLines(str(path), field=keys[0], pair=keys[1])
+        case [".tsv" | ".txt"]:
+            return Table(str(path), text=one, pair=other)
+    raise InputError(
+        f'the ending of "{path.name}" ({path.suffix or "none"}) tells no format',
+        field="files",
+        remedy="Name it .tsv, .jsonl or .tmx, or give two files of lines.",
+    )
+
+
+def parallel_text(
+    files: Mapping[str, str | Sequence[str]],
+    *,
+    tokenizer: Tokenizer,
+    config: EncoderConfig,
+    columns: Sequence[int | str] = (0, 1),
+    order: Order = "mixed",
+    alpha: float = 1.0,
+    unit: Unit = "texts",
+    length: int | None = None,
+    seed: int = 0,
+) -> Corpus[Encoded]:
+    """Returns sentences with their translations and languages, a pair in a row. Registered as ``parallel_text``.
+
+    Args:
+        files: of each pair of languages, ``{"en-de" = ["train.en", "train.de"], "en-sw" = "en-sw.tsv"}``; see
+            `translations` for the formats. A script is joined by "_": "en-zh_hant".
+        columns, order: see `translations`.
+        alpha, unit: how often each pair of languages is drawn, see `Sampled`; 1 takes each text once a pass.
+        length: tokens of a pair at most; the longer side is cut first. None: as many as the model reads.
+
+    Raises:
+        InputError, FormatError: see `translations` and `Sampled`.
+    """
+    parts = {}
+    for name, paths in files.items():
+        parts[name] = translations(paths, name.split("-"), columns=tuple(columns), order=order, seed=seed)
+    sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
+    return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)
