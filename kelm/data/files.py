@@ -24,7 +24,19 @@ from typing import Any, NamedTuple
 
 from kelm.errors import FormatError, MissingDependency
 
-__all__ = ["ENDINGS", "LONGEST_LINE", "Line", "damage", "fingerprint", "lines", "opened", "opener", "read"]
+__all__ = [
+    "ENDINGS",
+    "LONGEST_LINE",
+    "Line",
+    "beside",
+    "damage",
+    "fingerprint",
+    "lines",
+    "opened",
+    "opener",
+    "read",
+    "required",
+]
 
 _BEGINNINGS = {
     ".gz": rb"\x1f\x8b",
@@ -211,3 +223,24 @@ def fingerprint(path: str | Path) -> str:
             file.seek(block * (size - _BLOCK) // 1023)
             digest.update(file.read(_BLOCK))
     return digest.hexdigest()
+
+
+def beside(folder: str | Path, name: str) -> Path | None:
+    """Returns the file `name` of a folder, or `name.gz` and the like; None if there is none."""
+    plain = Path(folder) / name
+    candidates = (plain, *(plain.with_name(f"{plain.name}{ending}") for ending in ENDINGS))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def required(folder: str | Path, *names: str) -> Path:
+    """Returns the first of the files `names` that a folder has, compressed or not.
+
+    Raises:
+        FormatError: it has none of them.
+    """
+    for name in names:
+        if found := beside(folder, name):
+            return found
+    raise FormatError(
+        f"the folder has no {' and no '.join(names)}", path=folder, remedy="Name the folder that holds the data set."
+    )

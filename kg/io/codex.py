@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
+from kelm.data.files import beside, required
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io import tsv
 from kg.io.journal import Journal
-from kg.io.source import beside, json_value, lines, required
+from kg.io.source import json_value, lines
 from kg.labels import DESCRIPTION
 
 __all__ = ["Codex", "holds", "read", "sizes"]

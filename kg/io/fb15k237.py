@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kelm.data.files import beside, required
 from kelm.data.json_text import json_object
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io import tsv
 from kg.io.journal import Journal, Progress
-from kg.io.source import beside, lines, required
+from kg.io.source import lines
 from kg.labels import DESCRIPTION
 
 __all__ = ["DESCRIPTION", "WIKIPEDIA", "feed", "holds", "read"]

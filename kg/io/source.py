@@ -19,13 +19,11 @@ from kelm.errors import CheckpointError, FormatError
 from kg.io.journal import Journal
 
 __all__ = [
-    "beside",
     "chunks",
     "decoded",
     "json_value",
     "lines",
     "opened",
-    "required",
     "suffix",
     "written",
 ]
@@ -138,27 +136,6 @@ def lines(path: str | Path, journal: Journal, *, line_ends: bool = True) -> Iter
     for first, chunk in chunks(path, journal, size=1 << 20, line_ends=line_ends):
         texts = decoded(chunk, first, journal).split("\n")
         yield from enumerate(texts[:-1], first)
-
-
-def beside(folder: str | Path, name: str) -> Path | None:
-    """Returns the file `name` of a folder, or `name.gz` and the like; None if there is none."""
-    plain = Path(folder) / name
-    candidates = (plain, *(plain.with_name(f"{plain.name}{ending}") for ending in ENDINGS))
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def required(folder: str | Path, *names: str) -> Path:
-    """Returns the first of the files `names` that a folder has, compressed or not.
-
-    Raises:
-        FormatError: it has none of them.
-    """
-    for name in names:
-        if found := beside(folder, name):
-            return found
-    raise FormatError(
-        f"the folder has no {' and no '.join(names)}", path=folder, remedy="Name the folder that holds the data set."
-    )
 
 
 def json_value(path: str | Path) -> Any:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kelm.data.files import beside
 from kelm.errors import InputError
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io import codex, pykeen, tsv
-from kg.io.source import beside
 
 __all__ = ["Splits", "files", "holds", "read"]
 

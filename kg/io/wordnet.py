@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kelm.data.files import beside, required
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io.journal import Journal, Progress
-from kg.io.source import beside, lines, required
+from kg.io.source import lines
 from kg.labels import DESCRIPTION
 from kg.report import UNWANTED
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from kelm.data.files import beside, required
 from kelm.data.json_text import json_object
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph, Report
 from kg.io import tsv
 from kg.io.journal import Journal, Progress
-from kg.io.source import beside, lines, required, suffix
+from kg.io.source import lines, suffix
 
 __all__ = ["feed", "holds", "read"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kelm.data.corpus import digest
-from kelm.data.files import lines
+from kelm.data.files import lines, required
 from kelm.errors import InputError
 from kelm.text import tokenizer as tokenizers
 from kelm.training import record
@@ -25,7 +25,6 @@ from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.table import EntityTable
 from kg.embeddings.train import train
 from kg.graph import KnowledgeGraph
-from kg.io.source import required
 from kg.linking.alias import AliasLinker
 from kg.linking.linked_text import RelationText, joining, linked, read_articles, read_fewrel
 from kg.linking.names import AliasOptions

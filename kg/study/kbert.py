@@ -25,9 +25,11 @@ from jaxtyping import Int
 
 from kelm.batch import Encoded
 from kelm.data.corpus import digest
+from kelm.data.files import beside, required
 from kelm.data.labeled_text import Label, labeled_text
 from kelm.errors import InputError
 from kelm.evaluation.intervals import mean
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder
 from kelm.tasks.classification import TextClassification
 from kelm.text.tokenizer import Tokenizer
@@ -40,11 +42,9 @@ from kg import io
 from kg.enrich.branches import Branches, BranchOptions
 from kg.enrich.sentence_tree import Grown, SentenceTree
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io.source import beside, required
 from kg.linking.alias import AliasLinker
 from kg.study.base import Pretraining, Room, pretrain, text_file, uncompressed
 from kg.study.fine_tuning import train
-from kg.study.outcomes import OutcomeLog
 
 __all__ = ["KBert", "KBertArm", "KBertOutcome", "TextSet", "shuffled_tails", "table"]
 

@@ -23,8 +23,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from kelm.batch import Encoded
+from kelm.data.files import required
 from kelm.errors import InputError
 from kelm.evaluation.intervals import arms_table
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder
 from kelm.text import tokenizer as tokenizers
 from kelm.text.tokenizer import Tokenizer
@@ -32,7 +34,6 @@ from kelm.training import record
 from kg.enrich.branches import Branches, BranchOptions
 from kg.enrich.sentence_tree import Grown, SentenceTree
 from kg.graph import KnowledgeGraph
-from kg.io.source import required
 from kg.linking.base import Candidate, Mention
 from kg.linking.linked_text import RelationText, joining, read_fewrel
 from kg.study.base import Pretraining, pretrain, uncompressed
@@ -40,7 +41,6 @@ from kg.study.fewrel import english_texts, joined_graph
 from kg.study.fine_tuning import FineTuning, answers, fine_tuned
 from kg.study.kbert import shuffled_tails
 from kg.study.material import Split, encode_examples, fingerprint, split
-from kg.study.outcomes import OutcomeLog
 
 __all__ = ["KBertFewRel", "KBertRelationArm", "KBertRelationOutcome", "table"]
 

@@ -29,9 +29,11 @@ from jaxtyping import Int64
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus, InMemory, digest
+from kelm.data.files import required
 from kelm.data.stream import BatchStream
 from kelm.errors import InputError
 from kelm.evaluation.intervals import arms_table
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import Tokenizer
@@ -46,7 +48,6 @@ from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.train import train as embed
 from kg.enrich.described_triples import DescribedTriples
 from kg.graph import KnowledgeGraph
-from kg.io.source import required
 from kg.linking.entity_text import EntityText, EntityTextOptions
 from kg.linking.triple_text import TripleText
 from kg.objectives.knowledge_embedding import KnowledgeEmbedding
@@ -55,7 +56,6 @@ from kg.study.base import Pretraining, pretrain, text_file, uncompressed
 from kg.study.frequency import Frequency
 from kg.study.kbert import shuffled_tails
 from kg.study.kepler_data import SETTINGS, Parted, described_graph, parted
-from kg.study.outcomes import OutcomeLog
 from kg.tasks.completion import described_embedding
 
 __all__ = ["Kepler", "KeplerArm", "KeplerOutcome", "table"]

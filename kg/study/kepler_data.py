@@ -15,11 +15,10 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Int64
 
-from kelm.data.files import lines
+from kelm.data.files import lines, required
 from kelm.errors import InputError
 from kg.embeddings.command import named_triples
 from kg.graph import GraphBuilder, KnowledgeGraph
-from kg.io.source import required
 
 __all__ = ["SETTINGS", "Parted", "described_graph", "parted"]
 

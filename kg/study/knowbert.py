@@ -27,6 +27,7 @@ import torch
 from kelm.batch import Encoded
 from kelm.errors import InputError
 from kelm.evaluation.intervals import arms_table
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
 from kelm.objectives.base import Objective
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -45,7 +46,6 @@ from kg.study.fewrel import FewRel, joined_graph, material
 from kg.study.fine_tuning import FineTuning, answers, fine_tuned, train
 from kg.study.linking_data import fewrel_part
 from kg.study.material import controlled, encode_examples
-from kg.study.outcomes import OutcomeLog
 from kg.study.run import Material
 from kg.tasks.linking import EntityLinking, SpanAnswer, known_mentions, linking_scores
 from kg.tasks.relations import RelationClassification

@@ -29,10 +29,12 @@ import torch
 from kelm.batch import Batch, Encoded
 from kelm.data.bucketing import bucketed
 from kelm.data.corpus import InMemory, digest
+from kelm.data.files import required
 from kelm.data.labeled_text import labeled_text
 from kelm.data.sources import TextFiles
 from kelm.data.stream import BatchStream
 from kelm.errors import InputError
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.tasks.classification import TextClassification
@@ -46,7 +48,6 @@ from kelm.training.trainer import Trainer
 from kg.embeddings.word_vectors import piece_vectors
 from kg.enrich.lexical_pairs import LexicalPairs
 from kg.enrich.related_words import LexicalSources, RelatedWords, listed
-from kg.io.source import required
 from kg.linking.word_pairs import WordPair
 from kg.objectives.lexical_relation import LexicalRelation
 from kg.study import oewn
@@ -54,7 +55,6 @@ from kg.study.base import Pretraining, Room, pretrain, text_file, uncompressed
 from kg.study.fine_tuning import train
 from kg.study.lexical_measures import head_score, probe_score, similarity
 from kg.study.libert_report import LibertArm, LibertOutcome, table
-from kg.study.outcomes import OutcomeLog
 
 __all__ = ["Libert"]
 

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from kelm.errors import InputError, RecipeError, closest
+from kelm.evaluation.outcomes import OutcomeLog
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
 from kg.linking.base import Disambiguator, Mention
@@ -36,7 +37,6 @@ from kg.study import linking_report
 from kg.study.contextual import CONTEXTUAL, ContextTraining, ContextWorkshop
 from kg.study.linking_data import JudgedSet, LinkingSet, linking_graph, read_set
 from kg.study.linking_report import TASKS, Outcome, Task
-from kg.study.outcomes import OutcomeLog
 
 __all__ = ["Linking", "Method"]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
+from kelm.data.files import beside, required
 from kelm.errors import InputError
 from kg.graph import KnowledgeGraph
-from kg.io.source import beside, required
 from kg.linking.linked_text import RelationText, read_articles, read_fewrel
 from kg.linking.linking_sets import LinkingText, read_elevant, read_hipe
 

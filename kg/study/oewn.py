@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kelm.data.files import lines
+from kelm.data.files import lines, required
 from kelm.errors import FormatError
 from kg.graph import GraphBuilder, KnowledgeGraph
 from kg.io.lmf import ILI
-from kg.io.source import required
 from kg.labels import DESCRIPTION
 
 __all__ = ["read"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
 from kelm.text.tokenizer import Tokenizer
 from kelm.training.learner import Learner
@@ -24,7 +25,6 @@ from kg.objectives.entity_alignment import EntityAlignment
 from kg.study import probe
 from kg.study.fine_tuning import FineTuning, answers, fine_tuned, train
 from kg.study.material import ARMS, Arm, Links, Split, controlled, encode_examples, split
-from kg.study.outcomes import OutcomeLog
 
 __all__ = ["Alignment", "FineTuning", "Material", "Outcome", "Study", "run"]
 

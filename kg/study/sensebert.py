@@ -25,9 +25,10 @@ import torch
 
 from kelm.batch import Encoded
 from kelm.data.corpus import digest
-from kelm.data.files import lines
+from kelm.data.files import lines, required
 from kelm.errors import InputError
 from kelm.evaluation.intervals import arms_table
+from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
 from kelm.objectives.base import Objective
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -39,14 +40,12 @@ from kelm.training.learner import Learner
 from kelm.training.recipe import Optimization
 from kelm.typing import Int
 from kg.fusion.supersense import Supersense as SenseVectors
-from kg.io.source import required
 from kg.linking.linked_text import read_articles
 from kg.linking.supersenses import SenseLexicon
 from kg.objectives.supersense import Supersense
 from kg.study import oewn
 from kg.study.base import Pretraining, pretrain, uncompressed
 from kg.study.fine_tuning import train
-from kg.study.outcomes import OutcomeLog
 from kg.study.sense_probe import Uses, answered, fitted, pairs, share_of, states, untaught, uses_of, wic
 
 __all__ = ["SenseArm", "SenseBert", "SenseOutcome", "table"]

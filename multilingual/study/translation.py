@@ -1,0 +1,268 @@
+"""Do languages come together if their sentences are read beside their translations (XLM's TLM)?
+
+    arm         reads, in as many steps and tokens               what it shows
+    mlm         both sides of all pairs, each alone              what shared words and a shared encoder give
+    tlm         half of the tokens in pairs                      the same
+    shuffled    the same, translations dealt anew                what two languages in a row give, whatever they say
+
+All arms of a seed read the same sentences with a vocabulary that all languages share. Asked: whether a sentence's
+translation is the nearest of the test's, in both directions, by the mean state after each layer; and the loss of masked
+words of a sentence alone. Source: Conneau and Lample, 2019, sections 3 and 5; the controls are ours.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from kelm.batch import Encoded
+from kelm.data.corpus import InMemory, Text, digest
+from kelm.data.files import required
+from kelm.data.stream import BatchStream
+from kelm.errors import InputError
+from kelm.evaluation.intervals import arms_table
+from kelm.evaluation.outcomes import OutcomeLog
+from kelm.model import Encoder, EncoderConfig
+from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.text import tokenizer as tokenizers
+from kelm.text import vocabulary
+from kelm.text.tokenizer import Tokenizer
+from kelm.training import record
+from kelm.training.held_out import HeldOut
+from kelm.training.learner import Learner
+from kelm.training.recipe import Checkpoints, Optimization, Training
+from kelm.training.trainer import Trainer
+from multilingual.corpora.parallel import translations
+from multilingual.evaluation.retrieval import retrieval, sentence_vectors
+from multilingual.languages import with_languages
+from multilingual.objectives.translation_lm import Layout, TranslationLanguageModel
+
+__all__ = ["Translation", "TranslationArm", "TranslationOutcome", "table"]
+
+TranslationArm = Literal["mlm", "tlm", "shuffled"]
+ARMS: tuple[TranslationArm, ...] = get_args(TranslationArm)
+Files = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationOutcome:
+    """What one arm and seed reached.
+
+    Attributes:
+        found: shares of translations found after each layer, the mean of all pairs and both directions.
+        pairs: the same by pair of languages, after the best layer of the development pairs.
+        masked: loss of masked words of the test's sentences, each alone.
+    """
+
+    arm: str
+    seed: int
+    layer: int
+    found: list[float]
+    pairs: dict[str, float]
+    masked: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """The study's options, an evaluation. Paths lie in the folder of data.
+
+    Attributes:
+        train, dev, test: files of each pair of languages, see `translations`; of `dev` the layer is chosen.
+        pieces: of the shared vocabulary, and which kind.
+        width, layers: of the encoder; a head for every 64 numbers.
+        told: languages are told by vectors (XLM); without, the words tell them (XLM-R).
+        steps, tokens, rate: of each arm.
+        length: tokens of a sentence at most; a pair has twice as many.
+    """
+
+    train: Files = field(default_factory=lambda: _multi30k("train"))
+    dev: Files = field(default_factory=lambda: _multi30k("test_2017_flickr", ("de", "fr")))
+    test: Files = field(default_factory=lambda: _multi30k("test_2016_flickr"))
+    pieces: int = 8000
+    kind: Literal["unigram", "bpe"] = "bpe"
+    width: int = 128
+    layers: int = 4
+    told: bool = False
+    layout: Layout = "restart"
+    arms: tuple[TranslationArm, ...] = ARMS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 1500
+    tokens: int = 2048
+    rate: float = 1.5e-3
+    length: int = 40
+
+    def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
+        """Returns the report; see `kelm.evaluation.base.Evaluation`."""
+        if data is None:
+            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        work = _Work(self, data, out, say)
+        record.keep(out, {"texts": digest([self.train, work.pairs]), "vocabulary": work.words.fingerprint()})
+        log = OutcomeLog(out / "outcomes.jsonl", TranslationOutcome)
+        done = {(one.seed, one.arm) for one in log.done}
+        for seed in self.seeds:
+            for arm in self.arms:
+                if (seed, arm) not in done:
+                    log.add([work.outcome(arm, seed)])
+        return table(log.done)
+
+
+def _multi30k(part: str, languages: Sequence[str] = ("de", "fr", "cs")) -> Files:
+    name = f"parallel/multi30k/{part}.{{}}.txt"
+    return {f"en-{code}": (name.format("en"), name.format(code)) for code in languages}
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    options: Translation
+    data: Path
+    out: Path
+    say: Callable[[str], None]
+
+    def outcome(self, arm: TranslationArm, seed: int) -> TranslationOutcome:
+        learner = self.trained(arm, seed)
+        encoder = learner.eval().encoder
+        layers = range(1, self.options.layers + 1)
+        found = {name: self._found(encoder, files, layers) for name, files in (("dev", "dev"), ("test", "test"))}
+        means = {
+            name: [_mean([pair[layer] for pair in pairs.values()]) for layer in layers] for name, pairs in found.items()
+        }
+        best = 1 + max(range(len(layers)), key=lambda place: means["dev"][place])
+        sides = [side for pairs in self.read(self.options.test).values() for side in _sides(pairs)]
+        masked = HeldOut({"mlm": self.alone(sides)})(learner)["mlm/loss"]
+        pairs = {name: of_layer[best] for name, of_layer in found["test"].items()}
+        self.say(f"{arm}, seed {seed}: found {_mean(pairs.values()):.3f} after layer {best}, masked {masked:.3f}")
+        return TranslationOutcome(arm, seed, best, means["test"], pairs, masked)
+
+    def _found(self, encoder: Encoder, part: str, layers: Sequence[int]) -> dict[str, dict[int, float]]:
+        """Returns how often translations are found, by pair and layer."""
+        found = {}
+        for name, pairs in self.read(getattr(self.options, part)).items():
+            sides = [
+                sentence_vectors(encoder, self.alone(side), pad=self.words.pad, layers=layers)
+                for side in ([_only(pair, 0) for pair in pairs], [_only(pair, 1) for pair in pairs])
+            ]
+            found[name] = {layer: retrieval(sides[0][layer], sides[1][layer]).mean for layer in layers}
+        return found
+
+    def trained(self, arm: TranslationArm, seed: int) -> Learner:
+        options = self.options
+        torch.manual_seed(seed)
+        languages = sorted(
+            {code for pair in self.pairs for code in (pair.fields["language"], pair.fields["pair_language"])}
+        )
+        encoder = Encoder(
+            EncoderConfig(
+                family="xlm-roberta",
+                vocab_size=self.words.vocabulary_size,
+                pad_token_id=self.words.pad,
+                hidden_size=options.width,
+                num_hidden_layers=options.layers,
+                num_attention_heads=max(1, options.width // 64),
+                intermediate_size=4 * options.width,
+                max_position_embeddings=2 * options.length + 8,
+                extensions={"language_embedding": {"languages": languages}} if options.told else {},
+            )
+        )
+        mlm = MaskedLanguageModel(encoder.config, tokenizer=self.words)
+        objectives: list[Any] = [mlm]
+        alone = InMemory(self.alone(_sides(self.pairs)))
+        share = options.tokens if arm == "mlm" else options.tokens // 2
+        streams: dict[str, Any] = {mlm.name: BatchStream(alone, mlm.collate, tokens=share, seed=seed)}
+        if arm != "mlm":
+            tlm = TranslationLanguageModel(encoder.config, tokenizer=self.words, layout=options.layout)
+            objectives.append(tlm)
+            pairs = InMemory(self.together(self.pairs if arm == "tlm" else shuffled(self.pairs, seed)))
+            streams[tlm.name] = BatchStream(pairs, tlm.collate, tokens=share, seed=seed)
+        result = Trainer(
+            learner := Learner(encoder, objectives),
+            streams,
+            train=Training(steps=options.steps, seed=seed),
+            optim=Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1),
+            checkpoints=Checkpoints(every=None),
+        ).run()
+        if result.stopped == "signal":
+            raise KeyboardInterrupt
+        return learner
+
+    def alone(self, texts: Sequence[Text]) -> list[Encoded]:
+        """Returns sentences as they are read without their translation."""
+        read = self.words.encode([text.text for text in texts], length=self.options.length)
+        told = [with_languages(one, text.fields["language"]) for one, text in zip(read, texts, strict=True)]
+        return [one.having(number=number) for number, one in enumerate(told)]
+
+    def together(self, pairs: Sequence[Text]) -> list[Encoded]:
+        """Returns pairs in a row."""
+        sides = ([pair.text for pair in pairs], [pair.pair or "" for pair in pairs])
+        read = self.words.encode(*sides, length=2 * self.options.length)
+        codes = [(pair.fields["language"], pair.fields["pair_language"]) for pair in pairs]
+        told = [with_languages(one, *both) for one, both in zip(read, codes, strict=True)]
+        return [one.having(number=number) for number, one in enumerate(told)]
+
+    def read(self, files: Files) -> dict[str, list[Text]]:
+        """Returns the pairs of files, by pair of languages."""
+        found = {}
+        for name, paths in files.items():
+            places = [str(required(self.data, path)) for path in paths]
+            found[name] = [text for text, _ in translations(places, name.split("-")).stream()]
+        return found
+
+    @cached_property
+    def pairs(self) -> list[Text]:
+        return [pair for pairs in self.read(self.options.train).values() for pair in pairs]
+
+    @cached_property
+    def words(self) -> Tokenizer:
+        place = self.out / "words"
+        if not place.is_dir():
+            texts = list(dict.fromkeys(side.text for side in _sides(self.pairs)))
+            vocabulary.train(texts, self.options.pieces, self.options.kind).save(place)
+        return tokenizers.open(place)
+
+
+def _only(pair: Text, side: int) -> Text:
+    name = ("language", "pair_language")[side]
+    return Text((pair.text, pair.pair or "")[side], fields={"language": pair.fields[name]})
+
+
+def _sides(pairs: Sequence[Text]) -> list[Text]:
+    """Returns the sentences of pairs, each once."""
+    sides = [_only(pair, side) for pair in pairs for side in (0, 1)]
+    return list({(side.text, side.fields["language"]): side for side in sides}.values())
+
+
+def shuffled(pairs: Sequence[Text], seed: int) -> list[Text]:
+    """Returns pairs with the second sides of the same two languages dealt anew."""
+    dealt = list(pairs)
+    by_languages: dict[tuple[str, str], list[int]] = {}
+    for number, pair in enumerate(pairs):
+        by_languages.setdefault((pair.fields["language"], pair.fields["pair_language"]), []).append(number)
+    for numbers in by_languages.values():
+        others = random.Random(seed).sample(numbers, len(numbers))
+        for number, other in zip(numbers, others, strict=True):
+            dealt[number] = replace(pairs[number], pair=pairs[other].pair)
+    return dealt
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
+
+
+def table(outcomes: Sequence[TranslationOutcome]) -> str:
+    """Returns means over seeds with 95 % intervals, and differences paired by seed, as Markdown."""
+    layers = max((len(one.found) for one in outcomes), default=0)
+    names = list(dict.fromkeys(name for one in outcomes for name in one.pairs))
+    heads = [*(f"layer {layer + 1}" for layer in range(layers)), *names, "masked words (loss)"]
+    found = {
+        (one.arm, one.seed): [*one.found, *(one.pairs.get(name) for name in names), one.masked] for one in outcomes
+    }
+    chosen = sorted({one.layer for one in outcomes})
+    seeds = len({one.seed for one in outcomes})
+    said = f"Translations found, {seeds} seeds; of each pair after layer {', '.join(map(str, chosen))}."
+    return "\n".join([said, "", *arms_table(found, heads, arms=ARMS, over=("mlm", "shuffled"), ours="tlm")]) + "\n"
