@@ -76,7 +76,7 @@ def sentence_vectors(
 
 def retrieval(
     first: Float[np.ndarray, "sentence width"],
-    second: Float[np.ndarray, "sentence width"],
+    second: Float[np.ndarray, "other width"],
     *,
     margin: int | None = None,
 ) -> Retrieval:

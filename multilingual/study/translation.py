@@ -166,6 +166,7 @@ class _Work:
                 num_attention_heads=max(1, options.width // 64),
                 intermediate_size=4 * options.width,
                 max_position_embeddings=2 * options.length + 8,
+                initializer_range=0.02 * (768 / options.width) ** 0.5,  # as large a sum as in BERT of width 768
                 extensions={"language_embedding": {"languages": languages}} if options.told else {},
             )
         )

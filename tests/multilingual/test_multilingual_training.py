@@ -1,0 +1,112 @@
+"""XLM's recipe in small: two corpora in many languages by turns, one head, exact continuation in the middle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import multilingual
+from kelm import cli
+from kelm.errors import KelmError
+from kelm.model import Encoder
+from kelm.text import vocabulary
+from kelm.training import recipe_file
+from kelm.training.recipe import Recipe
+from kelm.training.run import train
+from multilingual.modules.language_embedding import LanguageEmbedding
+
+RECIPES = Path(multilingual.__file__).parent / "recipes"
+TEXTS = {
+    "en": ["a cat sat here", "a dog ran", "it is late"],
+    "de": ["eine katze sass", "ein hund lief", "es ist spaet"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [line for texts in TEXTS.values() for line in texts]
+    vocabulary.train(lines, 80, "wordpiece", lower=True).save(tmp_path / "words")
+    random = np.random.default_rng(0)
+    for code, texts in TEXTS.items():
+        chosen = random.integers(0, 3, 40 if code == "en" else 12).tolist()
+        (tmp_path / f"{code}.txt").write_text("".join(f"{texts[one]}\n" for one in chosen))
+        both = [one % 3 for one in range(30)]
+        (tmp_path / f"train.{code}").write_text("".join(f"{texts[one]}\n" for one in both))
+    return tmp_path
+
+
+def changes(folder: Path, **more: object) -> list[str]:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    values: dict[str, object] = {
+        **{f"model.config.{name}": size for name, size in sizes.items()},
+        "model.config.max_position_embeddings": 40,
+        "model.extensions.language_embedding.languages": '["en", "de"]',
+        "tokenizer.path": folder / "words",
+        "objectives.0.corpus.length": 16,
+        "objectives.0.corpus.options.files": f'{{en = "{folder}/en.txt", de = "{folder}/de.txt"}}',
+        "objectives.1.corpus.options.length": 24,
+        "objectives.1.corpus.options.files": f'{{en-de = ["{folder}/train.en", "{folder}/train.de"]}}',
+        **{"batch.tokens": 96, "batch.room": 32, "batch.workers": 0, "batch.pool": 16, "optim.warmup": 2},
+        **{"train.steps": 12, "train.precision": "fp32", "checkpoint.every": 5, "log.every": 1},
+        **more,
+    }
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def recipe(folder: Path, **more: object) -> Recipe:
+    return recipe_file.read(RECIPES / "conneau2019_xlm.toml", changes(folder, **more))
+
+
+def weights(run: Path) -> dict[str, Any]:
+    return dict(Encoder.from_pretrained(run / "model").state_dict())
+
+
+def test_the_recipe_trains_both_objectives_with_one_head_and_language_vectors(folder: Path, tmp_path: Path) -> None:
+    told = ["train", str(RECIPES / "conneau2019_xlm.toml"), "--out", str(tmp_path / "run"), "--quiet"]
+    assert cli.run([*told, *(part for change in changes(folder) for part in ("--set", change))]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {name for line in lines for name in line["losses"]} == {"mlm", "tlm"}
+    from safetensors.torch import load_file
+
+    heads = load_file(tmp_path / "run" / "model" / "heads.safetensors")
+    of = {name: {key.partition("head.")[2]: key for key in heads if key.startswith(name)} for name in ("mlm", "tlm")}
+    assert of["mlm"].keys() == of["tlm"].keys()
+    assert all(torch.equal(heads[key], heads[of["tlm"][part]]) for part, key in of["mlm"].items())
+    encoder = Encoder.from_pretrained(tmp_path / "run" / "model")
+    extension = encoder.extensions["language_embedding"]
+    assert isinstance(extension, LanguageEmbedding) and extension.languages == ("de", "en")
+    assert extension.numbers.tolist() == sorted(extension.numbers.tolist())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_stopped_in_the_middle_of_the_mixture_goes_on_exactly(
+    workers: int, folder: Path, tmp_path: Path
+) -> None:
+    more = {"batch.workers": workers}
+    train(recipe(folder, **more), tmp_path / "whole", show=False)
+    train(recipe(folder, **more, **{"train.steps": 5}), tmp_path / "part", show=False)
+    (tmp_path / "part" / "recipe.toml").write_text((tmp_path / "whole" / "recipe.toml").read_text())
+    train(recipe(folder, **more), tmp_path / "part", resume=True, show=False)
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "part")
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"objectives.0.corpus.options.files": '{englsh = "en.txt"}'}, 'Did you mean "english"'),
+        ({"objectives.1.corpus.options.files": '{en-de = "train.en"}'}, "tells no format"),
+        ({"objectives.1.corpus.options.files": '{en = "train.tsv"}'}, "expected two"),
+        ({"objectives.1.options.layout": "side"}, "layout"),
+        ({"model.extensions.language_embedding.languages": '["en", "eng"]'}, "Name each once"),
+    ],
+)
+def test_what_is_wrong_is_told_before_training(more: dict[str, str], said: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(KelmError, match=said):
+        train(recipe(folder, **more), tmp_path / "run", show=False)
+    assert not (tmp_path / "run" / "checkpoints").exists()
