@@ -33,7 +33,7 @@ from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
 from multilingual.languages import language, with_languages
 
-__all__ = ["Sampled", "Unit", "in_languages", "monolingual_text", "shares"]
+__all__ = ["Sampled", "Unit", "in_languages", "monolingual_text", "shares", "texts_of"]
 
 Unit = Literal["texts", "bytes"]
 
@@ -161,6 +161,31 @@ def in_languages(encoded: Encoded, text: Text) -> Encoded:
     return with_languages(encoded, text.fields["language"], text.fields.get("pair_language"))
 
 
+def texts_of(files: Mapping[str, str | Sequence[str]], *, field: str = "text") -> dict[str, Corpus[Text]]:
+    """Returns the texts of each language, by its code: a text a line, or JSON lines.
+
+    Args:
+        files: of each language, ``{en = "en/*.txt.gz", sw = ["a.txt", "b.txt"]}``.
+        field: the key of the text in JSON lines.
+
+    Raises:
+        InputError: an unknown language, one that is named twice, or lines and JSON lines of one language.
+        FormatError: no file has such a name.
+    """
+    parts: dict[str, Corpus[Text]] = {}
+    for tag, paths in files.items():
+        code = language(tag, f"files.{tag}")
+        if code in parts:
+            raise InputError(f"{code} is named twice", field=f"files.{tag}", remedy="Give all its files as a list.")
+        named = [paths] if isinstance(paths, str) else list(paths)
+        structured = {".jsonl" in path for path in named}
+        if len(structured) != 1:
+            raise InputError("lines and JSON lines together", field=f"files.{tag}", remedy="Give files of one kind.")
+        opened = JsonLines(named, field=field) if structured.pop() else TextFiles(named)
+        parts[code] = _InLanguage(opened, code)
+    return parts
+
+
 def monolingual_text(
     files: Mapping[str, str | Sequence[str]],
     *,
@@ -175,25 +200,12 @@ def monolingual_text(
     """Returns texts of many languages, drawn by p ~ n ** alpha. Registered as ``monolingual_text``.
 
     Args:
-        files: of each language, ``{en = "en/*.txt.gz", sw = ["a.txt", "b.jsonl"]}``: a text a line, or JSON lines.
+        files, field: see `texts_of`.
         alpha, unit: see `Sampled`.
-        field: the key of the text in JSON lines.
         length: tokens of a text; longer ones are split between words. None: as many as the model reads.
 
     Raises:
-        InputError: an unknown language, or one that is named twice; see `Sampled`.
-        FormatError: a file is missing, or not what it should be.
+        InputError, FormatError: see `texts_of` and `Sampled`.
     """
-    parts: dict[str, Corpus[Text]] = {}
-    for tag, paths in files.items():
-        code = language(tag, f"files.{tag}")
-        if code in parts:
-            raise InputError(f"{code} is named twice", field=f"files.{tag}", remedy="Give all its files as a list.")
-        named = [paths] if isinstance(paths, str) else list(paths)
-        structured = {".jsonl" in path for path in named}
-        if len(structured) != 1:
-            raise InputError("lines and JSON lines together", field=f"files.{tag}", remedy="Give files of one kind.")
-        opened = JsonLines(named, field=field) if structured.pop() else TextFiles(named)
-        parts[code] = _InLanguage(opened, code)
-    sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
+    sampled = Sampled(texts_of(files, field=field), alpha=alpha, unit=unit, seed=seed)
     return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages, long="split")

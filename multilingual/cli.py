@@ -1,0 +1,118 @@
+"""Learn a vocabulary that many languages share, and look at how it serves each of them.
+
+kelm vocab train --text en=en.txt --text sw="sw/*.txt.gz" --size 8000 --out words
+kelm vocab report words --text en=en.txt --text sw="sw/*.txt.gz"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from kelm.errors import InputError, closest
+
+__all__ = ["vocab"]
+
+vocab = typer.Typer(
+    name="vocab",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Learn a vocabulary that many languages share, and look at how it serves each of them.",
+)
+Texts = Annotated[
+    list[str],
+    typer.Option("--text", metavar="LANGUAGE=FILES", help="Texts of a language, lines or JSON lines; may be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@vocab.command()
+def train(
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="The folder to write, which any recipe's tokenizer.path can name.")],
+    size: Annotated[int, typer.Option(help="Pieces, special ones included.")] = 32_000,
+    kind: Annotated[str, typer.Option(help="unigram, bpe or wordpiece.")] = "unigram",
+    alpha: Annotated[float, typer.Option(help="Languages are drawn by n ** alpha: 1 as they come, 0 all alike.")] = 0.3,
+    unit: Annotated[str, typer.Option(help="What n counts: texts or bytes.")] = "texts",
+    sample: Annotated[int, typer.Option(help="Texts to learn from at most; they are held in memory.")] = 1_000_000,
+    characters: Annotated[
+        float, typer.Option("--coverage", help="Share of the characters that get a piece of their own.")
+    ] = 0.9995,
+    lower: Annotated[bool, typer.Option("--lower", help="Fold case.")] = False,
+    bytes_: Annotated[bool, typer.Option("--bytes", help="Spell unknown characters in bytes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a vocabulary from texts of many languages, rare ones more often than they come.
+
+    Prints how well it serves each language: pieces a word, and characters that no piece spells.
+
+    Example: kelm vocab train --text en=en.txt --text sw=sw.txt --size 8000 --alpha 0.3 --out words
+    """
+    from kelm.text.vocabulary import Kind
+    from multilingual import vocabulary
+    from multilingual.corpora.sampling import Unit, texts_of
+
+    for name, given, known in (("--kind", kind, get_args(Kind)), ("--unit", unit, get_args(Unit))):
+        if given not in known:
+            raise InputError(f'"{given}" is none of {", ".join(known)}', field=name, remedy=closest(given, known))
+    if out.exists():
+        raise InputError(f"{out} is there already", field="--out", remedy="Remove it, or name another folder.")
+    parts = texts_of(_files(text))
+    options = {"alpha": alpha, "most": sample, "coverage": characters, "lower": lower, "byte_fallback": bytes_}
+    words = vocabulary.train(parts, size, kind, unit=unit, **options)  # type: ignore[arg-type]  # both are checked
+    words.save(out)
+    _show(vocabulary.coverage(words, parts), as_json)
+    if not as_json:
+        print(f"{out}: {words.vocabulary_size:,} pieces")
+
+
+@vocab.command()
+def report(
+    words: Annotated[str, typer.Argument(help="A tokenizer: a folder, a SentencePiece file or a name on the Hub.")],
+    text: Texts,
+    as_json: AsJson = False,
+) -> None:
+    """Show how well a vocabulary serves each language, those served worst first.
+
+    Example: kelm vocab report xlm-roberta-base --text en=en.txt --text sw=sw.txt
+    """
+    from kelm.text import tokenizer
+    from multilingual import vocabulary
+    from multilingual.corpora.sampling import texts_of
+
+    _show(vocabulary.coverage(tokenizer.open(words), texts_of(_files(text))), as_json)
+
+
+def _files(given: Sequence[str]) -> dict[str, list[str]]:
+    files: dict[str, list[str]] = {}
+    for one in given:
+        tag, mark, path = one.partition("=")
+        if not mark or not path:
+            raise InputError(f'"{one}" names no file', field="--text", remedy="Give both: --text en=en.txt")
+        files.setdefault(tag, []).append(path)
+    return files
+
+
+def _show(found: Sequence[object], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from multilingual.vocabulary import shown
+
+    if as_json:
+        print(json.dumps([asdict(one) for one in found]))  # type: ignore[call-overload]  # they are `Coverage`s
+        return
+    head, *rows = shown(found)  # type: ignore[arg-type]
+    table = Table(box=None)
+    for column in head:
+        table.add_column(column, justify="left" if column == "language" else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
