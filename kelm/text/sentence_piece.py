@@ -13,10 +13,12 @@ import numpy as np
 
 from kelm.errors import CheckpointError
 from kelm.text.assembly import Assembling, Pieces, Template, begins_of, begun, table
+from kelm.text.fast import as_fast
 from kelm.text.spans import trimmed, word_numbers
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
+    from transformers import PreTrainedTokenizerFast
 
 __all__ = ["MODEL", "SETTINGS", "SentencePiece"]
 
@@ -115,6 +117,22 @@ class SentencePiece(Assembling):
         (folder / MODEL).write_bytes(self._model)
         settings = {"kind": "sentencepiece", "fairseq": self.fairseq}
         (folder / SETTINGS).write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        self.fast().save_pretrained(folder)
+
+    def fast(self) -> PreTrainedTokenizerFast:
+        """Returns the same as a fast tokenizer of transformers, with equal ids."""
+        from transformers import PreTrainedTokenizerFast
+
+        own, size = self._processor, self._processor.get_piece_size()
+        scores = dict.fromkeys(self._pieces_by_id, 0.0)
+        scores.update({self._pieces_by_id[self._numbers[id]]: own.get_score(id) for id in range(size)})
+        special = {"bos": self.cls, "eos": self.sep, "unk": self.unk, "pad": self.pad, "mask": self.mask}
+        named = {name: self._pieces_by_id[id] for name, id in special.items()}
+        symbols = [piece for piece in self._pieces_by_id if piece.startswith("[unused") and piece.endswith("]")]
+        spelled = any(own.is_byte(id) for id in range(size))
+        made = as_fast(self._model, list(scores.items()), named, symbols=symbols, bytes_=spelled)
+        tokens = {f"{name}_token": piece for name, piece in named.items()}
+        return PreTrainedTokenizerFast(tokenizer_object=made, cls_token=named["bos"], sep_token=named["eos"], **tokens)
 
     def fingerprint(self) -> str:
         return hashlib.blake2b(self._model + str(self.fairseq).encode(), digest_size=16).hexdigest()
