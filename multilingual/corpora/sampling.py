@@ -57,10 +57,13 @@ class Sampled(Corpus[Text]):
         alpha: 1: as they come; 0: all languages alike; 0.3 is XLM-R's.
         unit: of n: "texts" (XLM's sentences) or "bytes" of UTF-8.
 
+    Attributes:
+        counts: texts and bytes of each part.
+
     Raises:
         InputError: no part, a part without a text, or an alpha that is negative or not finite.
 
-    Cost: all is read once to count it, when this is first read; then each shard reads the lines of all.
+    Cost: all is read once to count it, when this is made; then each shard reads the lines of all.
     """
 
     def __init__(
@@ -73,21 +76,7 @@ class Sampled(Corpus[Text]):
         if unit not in get_args(Unit):
             raise InputError(f"unit is {unit}", field="unit", remedy=f"Give one of {', '.join(get_args(Unit))}.")
         self.parts, self.alpha, self.unit, self.seed = dict(parts), alpha, unit, seed
-
-    @cached_property
-    def counts(self) -> Mapping[str, tuple[int, int]]:
-        """Texts and bytes of each part."""
-        found = {}
-        for name, part in self.parts.items():
-            texts = size = 0
-            for text, _ in part.stream():
-                texts += 1
-                size += len(text.text.encode()) + len((text.pair or "").encode())
-            if not texts:
-                remedy = "Give other files, or leave it out."
-                raise InputError(f'"{name}" has no text', field=f"files.{name}", remedy=remedy)
-            found[name] = (texts, size)
-        return found
+        self.counts = {name: _counted(name, part) for name, part in parts.items()}
 
     @cached_property
     def probabilities(self) -> Mapping[str, float]:
@@ -140,6 +129,17 @@ class Sampled(Corpus[Text]):
     def fingerprint(self) -> str:
         parts = {name: part.fingerprint() for name, part in self.parts.items()}
         return digest("Sampled", parts, self.alpha, self.unit, self.seed)
+
+
+def _counted(name: str, part: Corpus[Text]) -> tuple[int, int]:
+    texts = size = 0
+    for text, _ in part.stream():
+        texts += 1
+        size += len(text.text.encode()) + len((text.pair or "").encode())
+    if not texts:
+        remedy = "Give other files, or leave it out."
+        raise InputError(f'"{name}" has no text', field=f"files.{name}", remedy=remedy)
+    return texts, size
 
 
 class _InLanguage(Corpus[Text]):

@@ -144,4 +144,4 @@ def test_bad_files_are_told_before_anything_is_learned(files: dict[str, Any], sa
         for tag, paths in files.items()
     }
     with pytest.raises((InputError, FormatError), match=said):
-        next(iter(opened(placed).stream()))
+        opened(placed)
