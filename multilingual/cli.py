@@ -2,18 +2,23 @@
 
 kelm vocab train --text en=en.txt --text sw="sw/*.txt.gz" --size 8000 --out words
 kelm vocab report words --text en=en.txt --text sw="sw/*.txt.gz"
+kelm vocab extend xlm-roberta-base --text wo=wolof.txt --more 5000 --out xlmr-wolof
+kelm vocab cut xlm-roberta-base --text en=en.txt --text sw=sw.txt --out xlmr-small
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from kelm.errors import InputError, closest
+
+if TYPE_CHECKING:
+    from kelm.text.sentence_piece import SentencePiece
 
 __all__ = ["vocab"]
 
@@ -86,6 +91,70 @@ def report(
     from multilingual.corpora.sampling import texts_of
 
     _show(vocabulary.coverage(tokenizer.open(words), texts_of(_files(text))), as_json)
+
+
+Model = Annotated[str, typer.Argument(help="A plain checkpoint with a SentencePiece model, such as xlm-roberta-base.")]
+Folder = Annotated[Path, typer.Option(help="The folder to write: the checkpoint with its new tokenizer.")]
+
+
+@vocab.command()
+def extend(
+    model: Model,
+    text: Texts,
+    out: Folder,
+    more: Annotated[int, typer.Option(help="Pieces to add at most.")] = 5_000,
+) -> None:
+    """Give a checkpoint pieces for new languages; go on training it with kelm train.
+
+    Old pieces keep their ids and vectors, a new one starts from the mean of those by which it was spelled.
+
+    Example: kelm vocab extend xlm-roberta-base --text wo=wolof.txt --more 5000 --out xlmr-wolof
+    """
+    from multilingual.vocabulary_change import extend as extended
+
+    _changed(model, text, out, lambda words, texts: extended(words, texts, more))
+
+
+@vocab.command()
+def cut(
+    model: Model,
+    text: Texts,
+    out: Folder,
+    least: Annotated[int, typer.Option(help="Keep a piece that the texts use so often.")] = 1,
+) -> None:
+    """Cut a checkpoint's vocabulary down to what some languages use; their texts read as before.
+
+    Example: kelm vocab cut xlm-roberta-base --text en=en.txt --text sw=sw.txt --out xlmr-small
+    """
+    from multilingual.vocabulary_change import cut as less
+
+    _changed(model, text, out, lambda words, texts: less(words, texts, least=least))
+
+
+def _changed(
+    model: str, text: Sequence[str], out: Path, change: Callable[[SentencePiece, Iterable[str]], SentencePiece]
+) -> None:
+    """Writes a checkpoint with a changed vocabulary."""
+    from kelm.model import Encoder, VocabularyHead, hub
+    from multilingual.corpora.sampling import texts_of
+    from multilingual.vocabulary import coverage
+    from multilingual.vocabulary_change import carried, opened
+
+    if out.exists():
+        raise InputError(f"{out} is there already", field="--out", remedy="Remove it, or name another folder.")
+    parts = texts_of(_files(text))
+    words, encoder = opened(model), Encoder.from_hf(model)
+    new = change(words, (one.text for part in parts.values() for one, _ in part.stream()))
+    weights = hub.head_weights(model) if hub.read(model).head else {}
+    made, weights = carried(encoder, weights, words, new)
+    head = None
+    if weights:
+        head = VocabularyHead(made.config)
+        head.load_state_dict(weights)
+    made.to_hf(out, head=head)
+    new.save(out)
+    _show(coverage(new, parts), as_json=False)
+    print(f"{out}: {words.vocabulary_size:,} pieces before, {new.vocabulary_size:,} now")
 
 
 def _files(given: Sequence[str]) -> dict[str, list[str]]:

@@ -83,6 +83,11 @@ class SentencePiece(Assembling):
             raise CheckpointError(f"{path}: {error}") from error
 
     @property
+    def model(self) -> bytes:
+        """The model as its file holds it; see `kelm.text.proto`."""
+        return self._model
+
+    @property
     def mask(self) -> int:
         return self._mask
 
