@@ -19,6 +19,7 @@ from kelm.errors import InputError, closest
 
 if TYPE_CHECKING:
     from kelm.text.sentence_piece import SentencePiece
+    from multilingual.vocabulary import Coverage
 
 __all__ = ["vocab"]
 
@@ -167,7 +168,7 @@ def _files(given: Sequence[str]) -> dict[str, list[str]]:
     return files
 
 
-def _show(found: Sequence[object], as_json: bool) -> None:
+def _show(found: Sequence[Coverage], as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console
@@ -176,9 +177,9 @@ def _show(found: Sequence[object], as_json: bool) -> None:
     from multilingual.vocabulary import shown
 
     if as_json:
-        print(json.dumps([asdict(one) for one in found]))  # type: ignore[call-overload]  # they are `Coverage`s
+        print(json.dumps([asdict(one) for one in found]))
         return
-    head, *rows = shown(found)  # type: ignore[arg-type]
+    head, *rows = shown(found)
     table = Table(box=None)
     for column in head:
         table.add_column(column, justify="left" if column == "language" else "right")

@@ -54,7 +54,7 @@ def language(tag: str, field: str = "language") -> str:
         raise InputError(
             f'no language has the code "{tag}"',
             field=field,
-            remedy=f'{remedy} A language that has no code can be called "x-" and a name of your own.',
+            remedy=f'{remedy} A language that has no code can be called "x-" and a name of your own.'.strip(),
         )
     base = _aliases().get(first, first)  # "sh" is sr-latn
     script = next((part for part in (*base.split("-")[1:], *rest) if len(part) == 4 and part.isalpha()), "")
