@@ -80,7 +80,6 @@ def train(
     coverage: float = 0.9995,
     lower: bool = False,
     byte_fallback: bool = False,
-    seed: int = 0,
 ) -> HuggingFace | SentencePiece:
     """Returns a tokenizer whose pieces are learned from a sample of many languages.
 
@@ -97,8 +96,8 @@ def train(
     """
     if most < 1:
         raise InputError(f"the sample is {most}", field="most", remedy="Give 1 or more texts.")
-    sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
-    texts = sample(sampled, min(most, max(_texts(sampled), 1)))
+    sampled = Sampled(parts, alpha=alpha, unit=unit)
+    texts = sample(sampled, min(most, _texts(sampled)))
     return vocabulary.train(
         texts, size, kind, coverage=coverage, lower=lower, byte_fallback=byte_fallback, sample=2 * most
     )

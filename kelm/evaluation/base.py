@@ -12,7 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Evaluation"]
+from kelm.errors import InputError
+
+__all__ = ["Evaluation", "given"]
+
+
+def given(data: Path | None) -> Path:
+    """Returns the folder of real data that an evaluation needs.
+
+    Raises:
+        InputError: none is given.
+    """
+    if data is None:
+        raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+    return data
 
 
 class Evaluation(Protocol):

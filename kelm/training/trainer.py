@@ -32,7 +32,7 @@ from kelm.training.signals import Interrupts
 from kelm.training.work import Batches, Work, draw, turn
 from kelm.typing import Tensor
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "train_unsaved"]
 
 SKIPS = 10  # steps in a row that may be left out because of a loss that is not a number
 
@@ -343,3 +343,14 @@ def _check_names(
             raise KelmError(f'the learner has no objective "{name}". {closest(name, learner.objectives)}')
     if rates is not None and set(rates) != set(streams):
         raise KelmError(f"rates are given for {', '.join(rates)}, streams for {', '.join(streams)}. Give both for all.")
+
+
+def train_unsaved(learner: Learner, streams: Mapping[str, Batches], steps: int, optim: Optimization, seed: int) -> None:
+    """Trains without writing anything.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted.
+    """
+    training, never = Training(steps=steps, seed=seed), Checkpoints(every=None)
+    if Trainer(learner, streams, train=training, optim=optim, checkpoints=never).run().stopped == "signal":
+        raise KeyboardInterrupt

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kelm.data.corpus import digest
 from kelm.data.files import lines, required
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.text import tokenizer as tokenizers
 from kelm.training import record
 from kg.embeddings.recipe import EmbeddingRecipe
@@ -178,8 +178,7 @@ class ErnieFewRel:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        data = given(data)
         outcomes = run(self.study, material(self.material, data, out, say=say), out, say=say)
         report.picture(outcomes, out / "accuracy.png", title="FewRel, 16 relations, mentions hidden")
         return report.table(outcomes)

@@ -22,8 +22,8 @@ from kelm.data.stream import BatchStream
 from kelm.model import Encoder, Stream
 from kelm.objectives.base import Objective
 from kelm.training.learner import Learner
-from kelm.training.recipe import Checkpoints, Optimization, Training
-from kelm.training.trainer import Trainer
+from kelm.training.recipe import Optimization
+from kelm.training.trainer import train_unsaved
 from kg.tasks.relations import Pairs, RelationClassification
 
 __all__ = ["FineTuning", "answers", "fine_tuned", "fit_head", "train"]
@@ -98,15 +98,7 @@ def train(
 ) -> None:
     """Trains on what one objective reads, without writing anything. `tokens` is the size of a batch."""
     stream = BatchStream(InMemory(texts), objective.collate, tokens=tokens, seed=seed)
-    result = Trainer(
-        learner,
-        {objective.name: stream},
-        train=Training(steps=steps, seed=seed),
-        optim=optim,
-        checkpoints=Checkpoints(every=None),
-    ).run()
-    if result.stopped == "signal":
-        raise KeyboardInterrupt
+    train_unsaved(learner, {objective.name: stream}, steps, optim, seed)
 
 
 def fit_head(task: RelationClassification, encoder: Encoder, texts: Sequence[Encoded], *, strength: float) -> None:

@@ -27,7 +27,7 @@ from kelm.batch import Encoded
 from kelm.data.corpus import digest
 from kelm.data.files import beside, required
 from kelm.data.labeled_text import Label, labeled_text
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.evaluation.intervals import mean
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder
@@ -126,9 +126,7 @@ class KBert:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
-        work = _Work(self, data, out, say)
+        work = _Work(self, given(data), out, say)
         record.keep(out, work.fingerprints())
         log = OutcomeLog(out / "outcomes.jsonl", KBertOutcome)
         done = {(one.seed, one.size, one.arm) for one in log.done}

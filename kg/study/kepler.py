@@ -31,7 +31,7 @@ from kelm.batch import Encoded
 from kelm.data.corpus import Corpus, InMemory, digest
 from kelm.data.files import required
 from kelm.data.stream import BatchStream
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.evaluation.intervals import arms_table
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
@@ -41,8 +41,8 @@ from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training import record
 from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
-from kelm.training.recipe import Checkpoints, Optimization, Training
-from kelm.training.trainer import Trainer
+from kelm.training.recipe import Optimization
+from kelm.training.trainer import train_unsaved
 from kg.embeddings.ranking import Rankable, metrics, ranks
 from kg.embeddings.recipe import EmbeddingRecipe
 from kg.embeddings.train import train as embed
@@ -125,9 +125,7 @@ class Kepler:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
-        work = _Work(self, data, out, say)
+        work = _Work(self, given(data), out, say)
         record.keep(out, work.fingerprints())
         log = OutcomeLog(out / "outcomes.jsonl", KeplerOutcome)
         done = {(one.seed, one.arm) for one in log.done}
@@ -199,15 +197,8 @@ class _Work:
             objectives.append(objective)
             streams[objective.name] = _stream(corpus, objective.collate, options.triple_tokens, seed)
         learner = Learner(encoder, objectives)
-        result = Trainer(
-            learner,
-            streams,
-            train=Training(steps=options.steps, seed=seed),
-            optim=Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1),
-            checkpoints=Checkpoints(every=None),
-        ).run()
-        if result.stopped == "signal":
-            raise KeyboardInterrupt
+        optim = Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1)
+        train_unsaved(learner, streams, options.steps, optim, seed)
         return learner, objective
 
     @cached_property

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from kelm.batch import Encoded
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.evaluation.intervals import arms_table
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
@@ -116,10 +116,8 @@ class KnowBert:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        work = _Work(self, given(data), out, say)
         log = OutcomeLog(out / "outcomes.jsonl", KnowBertOutcome)
-        work = _Work(self, data, out, say)
         for seed in self.seeds:
             missing = [arm for arm in self.arms if (seed, arm) not in {(one.seed, one.arm) for one in log.done}]
             for taught in dict.fromkeys(_taught(arm) for arm in missing):

@@ -33,7 +33,7 @@ from kelm.data.files import required
 from kelm.data.labeled_text import labeled_text
 from kelm.data.sources import TextFiles
 from kelm.data.stream import BatchStream
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
 from kelm.objectives.mlm import MaskedLanguageModel
@@ -43,8 +43,8 @@ from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training import record
 from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
-from kelm.training.recipe import Checkpoints, Optimization, Training
-from kelm.training.trainer import Trainer
+from kelm.training.recipe import Optimization
+from kelm.training.trainer import train_unsaved
 from kg.embeddings.word_vectors import piece_vectors
 from kg.enrich.lexical_pairs import LexicalPairs
 from kg.enrich.related_words import LexicalSources, RelatedWords, listed
@@ -110,9 +110,7 @@ class Libert:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
-        work = _Work(self, data, out, say)
+        work = _Work(self, given(data), out, say)
         record.keep(out, work.fingerprints())
         log = OutcomeLog(out / "outcomes.jsonl", LibertOutcome)
         done = {(one.seed, one.arm) for one in log.done}
@@ -183,15 +181,8 @@ class _Work:
             task = self.relation_task(encoder)
             objectives.append(task)
             streams[task.name] = BatchStream(corpus, task.collate, tokens=options.pair_tokens, seed=seed)
-        result = Trainer(
-            learner := Learner(encoder, objectives),
-            streams,
-            train=Training(steps=options.steps, seed=seed),
-            optim=Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1),
-            checkpoints=Checkpoints(every=None),
-        ).run()
-        if result.stopped == "signal":
-            raise KeyboardInterrupt
+        optim = Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1)
+        train_unsaved(learner := Learner(encoder, objectives), streams, options.steps, optim, seed)
         return learner.eval()
 
     def relation_task(self, encoder: Encoder, states: Any = ("first",)) -> LexicalRelation:

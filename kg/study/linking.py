@@ -21,7 +21,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from kelm.errors import InputError, RecipeError, closest
+from kelm.errors import RecipeError, closest
+from kelm.evaluation.base import given
 from kelm.evaluation.outcomes import OutcomeLog
 from kg.graph import KnowledgeGraph
 from kg.linking.alias import AliasLinker
@@ -82,8 +83,7 @@ class Linking:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
+        data = given(data)
         for method in self.methods:
             if method not in get_args(Method):
                 raise RecipeError(

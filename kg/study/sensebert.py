@@ -26,7 +26,7 @@ import torch
 from kelm.batch import Encoded
 from kelm.data.corpus import digest
 from kelm.data.files import lines, required
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.evaluation.intervals import arms_table
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, hub
@@ -123,9 +123,7 @@ class SenseBert:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
-        work = _Work(self, data, out, say)
+        work = _Work(self, given(data), out, say)
         record.keep(out, work.fingerprints())
         log = OutcomeLog(out / "outcomes.jsonl", SenseOutcome)
         done = {(one.seed, one.arm) for one in log.done}

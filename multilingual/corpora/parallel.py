@@ -326,6 +326,12 @@ def parallel_text(
     """
     parts = {}
     for name, paths in files.items():
-        parts[name] = translations(paths, name.split("-"), columns=tuple(columns), order=order, seed=seed)
+        try:
+            parts[name] = translations(paths, name.split("-"), columns=tuple(columns), order=order, seed=seed)
+        except FormatError:  # tells the file itself
+            raise
+        except InputError as error:
+            field = "columns" if error.field == "columns" else f"files.{name}"
+            raise InputError(error.problem, field=field, remedy=error.remedy) from error
     sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
     return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)

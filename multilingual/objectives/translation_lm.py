@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
 from kelm.batch import Batch, Encoded
-from kelm.errors import InputError
+from kelm.errors import InputError, closest
 from kelm.model.config import EncoderConfig
 from kelm.objectives.base import Objective
+from kelm.objectives.masking import Kind
 from kelm.objectives.mlm import MaskedLanguageModel, MaskedLanguageModelCollate
 from kelm.text.tokenizer import Tokenizer
 
@@ -92,18 +93,41 @@ class TranslationLanguageModel(MaskedLanguageModel):
 
     Args:
         layout: "restart" (XLM) or "running" (InfoXLM, XLM-R).
-        rate, kind, mask_share, random_share: see `Masking`.
+        rate, kind, mask_share, random_share, stop, longest: see `Masking`.
 
     Raises:
+        InputError: there is no such layout.
         VocabularyMismatch: the tokenizer and the model have different vocabularies.
     """
 
     collate: Any
 
     def __init__(
-        self, config: EncoderConfig, *, tokenizer: Tokenizer, layout: Layout = "restart", **masking: Any
+        self,
+        config: EncoderConfig,
+        *,
+        tokenizer: Tokenizer,
+        layout: Layout = "restart",
+        rate: float = 0.15,
+        kind: Kind = "token",
+        mask_share: float = 0.8,
+        random_share: float = 0.1,
+        stop: float = 0.2,
+        longest: int = 10,
     ) -> None:
-        super().__init__(config, tokenizer=tokenizer, **masking)
+        if layout not in get_args(Layout):
+            known = ", ".join(get_args(Layout))
+            raise InputError(f'"{layout}" is none of {known}', field="layout", remedy=closest(layout, get_args(Layout)))
+        super().__init__(
+            config,
+            tokenizer=tokenizer,
+            rate=rate,
+            kind=kind,
+            mask_share=mask_share,
+            random_share=random_share,
+            stop=stop,
+            longest=longest,
+        )
         self.name = "tlm"
         masked = MaskedLanguageModelCollate(self.collate.masking, self.collate.pad, self.name)
         self.collate = TranslationLanguageModelCollate(masked, layout, len(tokenizer.template.before))

@@ -25,7 +25,7 @@ from kelm.batch import Encoded
 from kelm.data.corpus import InMemory, Text, digest
 from kelm.data.files import required
 from kelm.data.stream import BatchStream
-from kelm.errors import InputError
+from kelm.evaluation.base import given
 from kelm.evaluation.intervals import arms_table
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, EncoderConfig
@@ -36,8 +36,8 @@ from kelm.text.tokenizer import Tokenizer
 from kelm.training import record
 from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
-from kelm.training.recipe import Checkpoints, Optimization, Training
-from kelm.training.trainer import Trainer
+from kelm.training.recipe import Optimization
+from kelm.training.trainer import train_unsaved
 from multilingual.corpora.parallel import translations
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
 from multilingual.languages import with_languages
@@ -99,9 +99,7 @@ class Translation:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        if data is None:
-            raise InputError("no folder of data is given", remedy="Give --data FOLDER or set KELM_DATA.")
-        work = _Work(self, data, out, say)
+        work = _Work(self, given(data), out, say)
         record.keep(out, {"texts": digest([self.train, work.pairs]), "vocabulary": work.words.fingerprint()})
         log = OutcomeLog(out / "outcomes.jsonl", TranslationOutcome)
         done = {(one.seed, one.arm) for one in log.done}
@@ -180,15 +178,8 @@ class _Work:
             objectives.append(tlm)
             pairs = InMemory(self.together(self.pairs if arm == "tlm" else shuffled(self.pairs, seed)))
             streams[tlm.name] = BatchStream(pairs, tlm.collate, tokens=share, seed=seed)
-        result = Trainer(
-            learner := Learner(encoder, objectives),
-            streams,
-            train=Training(steps=options.steps, seed=seed),
-            optim=Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1),
-            checkpoints=Checkpoints(every=None),
-        ).run()
-        if result.stopped == "signal":
-            raise KeyboardInterrupt
+        optim = Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1)
+        train_unsaved(learner := Learner(encoder, objectives), streams, options.steps, optim, seed)
         return learner
 
     def alone(self, texts: Sequence[Text]) -> list[Encoded]:

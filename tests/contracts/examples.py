@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -51,11 +51,8 @@ from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
-from multilingual.corpora.parallel import parallel_text
-from multilingual.corpora.sampling import monolingual_text
-from multilingual.languages import with_languages
-from multilingual.objectives.translation_lm import TranslationLanguageModel
 from tests.contracts import supersense_example
+from tests.contracts.language_examples import in_two_languages, one_language, translation_lm, two_languages
 from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
 from tests.contracts.span_examples import knowing_encoder, linked, with_spans
 
@@ -365,24 +362,10 @@ def _triples(path: Path) -> Corpus[Any]:
     return _corpus(described_triples, path.parent / "triples", relation="condition")
 
 
-def _in_two_languages(text: Encoded) -> Encoded:
-    """A sentence and its translation, between which a separator stands."""
-    place = np.arange(len(text))
-    tokens, words = text.tokens.copy(), text.words.copy()
-    tokens[4], words[4] = 3, -1
-    pair = replace(text, tokens=tokens, words=words, segments=(place > 4).astype(np.int64))
-    return with_languages(pair, "en", "de")
-
-
-def _translation_lm() -> tuple[Encoder, Objective[Any]]:
-    encoder = plain_encoder({})
-    return encoder, TranslationLanguageModel(encoder.config, tokenizer=cast(Tokenizer, WordList()))
-
-
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {
     "ernie": _with_mentions,
     "knowledge_attention": with_spans,
-    "language_embedding": _in_two_languages,
+    "language_embedding": in_two_languages,
 }
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {
     "ernie": _ernie,
@@ -403,7 +386,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "relations": _related,
     "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
-    "tlm": _in_two_languages,
+    "tlm": in_two_languages,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
@@ -420,7 +403,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "relations": _relations,
     "supersense": _supersense,
     "tagging": _tagging,
-    "tlm": _translation_lm,
+    "tlm": lambda: translation_lm(plain_encoder({}), cast(Tokenizer, WordList())),
 }
 CORPORA: dict[str, CorpusExample] = {
     "described_mentions": CorpusExample(
@@ -452,13 +435,9 @@ CORPORA: dict[str, CorpusExample] = {
         ],
         partial(_with_table, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
     ),
-    "monolingual_text": CorpusExample(
-        [{"text": text} for text in SENTENCES],
-        lambda path: monolingual_text({"en": str(path)}, tokenizer=words(), config=_config()),
-    ),
+    "monolingual_text": CorpusExample([{"text": text} for text in SENTENCES], partial(_corpus, one_language)),
     "parallel_text": CorpusExample(
-        [{"en": text, "de": " ".join(reversed(text.split()))} for text in SENTENCES],
-        lambda path: parallel_text({"en-de": str(path)}, tokenizer=words(), config=_config()),
+        [{"en": text, "de": " ".join(reversed(text.split()))} for text in SENTENCES], partial(_corpus, two_languages)
     ),
     "ranked_pairs": CorpusExample(
         [{"question": "what of bonn ?", "answer": text, "label": number % 2} for number, text in enumerate(SENTENCES)],

@@ -101,12 +101,15 @@ def test_a_run_that_stopped_in_the_middle_of_the_mixture_goes_on_exactly(
     [
         ({"objectives.0.corpus.options.files": '{englsh = "en.txt"}'}, 'Did you mean "english"'),
         ({"objectives.1.corpus.options.files": '{en-de = "train.en"}'}, "tells no format"),
-        ({"objectives.1.corpus.options.files": '{en = "train.tsv"}'}, "expected two"),
-        ({"objectives.1.options.layout": "side"}, "layout"),
+        ({"objectives.1.corpus.options.files": '{en = "train.tsv"}'}, r"corpus\.options\.files\.en: expected two"),
+        ({"objectives.1.options.rate": 2.0}, "rate is 2"),
+        ({"objectives.1.options.layout": "side"}, r"objectives\.1\.options\.layout"),
         ({"model.extensions.language_embedding.languages": '["en", "eng"]'}, "Name each once"),
     ],
 )
-def test_what_is_wrong_is_told_before_training(more: dict[str, str], said: str, folder: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_is_told_before_training(
+    more: dict[str, object], said: str, folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(KelmError, match=said):
         train(recipe(folder, **more), tmp_path / "run", show=False)
     assert not (tmp_path / "run" / "checkpoints").exists()

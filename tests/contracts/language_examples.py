@@ -1,0 +1,41 @@
+"""Small examples of what learns from text in several languages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kelm.batch import Encoded
+from kelm.data.corpus import Corpus
+from kelm.model import Encoder
+from kelm.objectives.base import Objective
+from kelm.text.tokenizer import Tokenizer
+from multilingual.corpora.parallel import parallel_text
+from multilingual.corpora.sampling import monolingual_text
+from multilingual.languages import with_languages
+from multilingual.objectives.translation_lm import TranslationLanguageModel
+
+__all__ = ["in_two_languages", "one_language", "translation_lm", "two_languages"]
+
+
+def in_two_languages(text: Encoded) -> Encoded:
+    """A sentence and its translation, between which a separator stands."""
+    place = np.arange(len(text))
+    tokens, words = text.tokens.copy(), text.words.copy()
+    tokens[4], words[4] = 3, -1
+    pair = replace(text, tokens=tokens, words=words, segments=(place > 4).astype(np.int64))
+    return with_languages(pair, "en", "de")
+
+
+def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, TranslationLanguageModel(encoder.config, tokenizer=words)
+
+
+def one_language(path: str, **parts: Any) -> Corpus[Any]:
+    return monolingual_text({"en": path}, **parts)
+
+
+def two_languages(path: str, **parts: Any) -> Corpus[Any]:
+    return parallel_text({"en-de": path}, **parts)
