@@ -277,6 +277,7 @@ def pack(
     pad: int,
     objective: str = "",
     room: int | None = None,
+    rows: Sequence[Sequence[int]] | None = None,
     units: Mapping[str, int] | None = None,
     parts: Iterable[Part] = (),
     causal: bool = False,
@@ -288,6 +289,7 @@ def pack(
     Args:
         pad: the vocabulary's padding id.
         room: tokens a row may hold; several short texts then share a row. None: one text a row.
+        rows: the numbers of the texts in each row, where something else than `room` decides.
         units: what each loss is summed over (see `Batch.units`).
         parts: ready-made parts of the whole batch.
 
@@ -295,7 +297,7 @@ def pack(
         TextTooLong: a text has more than `room` tokens.
     """
     lengths = [len(text) for text in texts]
-    rows = _rows(texts, room)
+    rows = _rows(texts, room) if rows is None else rows
     width = max((sum(lengths[number] for number in row) for row in rows), default=0)
     codes = any(text.branch is not None for text in texts)
 

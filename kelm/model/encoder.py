@@ -84,10 +84,11 @@ class Encoder(PreTrainedModel):
         config.extensions = {name: extension.options for name, extension in self._named_extensions()}
         _check_order(self.extensions)
 
-    def encode(self, batch: Batch, *, trail: bool = False) -> Stream:
+    def encode(self, batch: Batch, *, trail: bool = False, below: Step | None = None) -> Stream:
         """Returns what the encoder makes of a batch.
 
         Args:
+            below: changes what the first layer reads (`Objective.below`).
             trail: keep the states before the first and after every layer in `Stream.trail`.
 
         Raises:
@@ -101,6 +102,7 @@ class Encoder(PreTrainedModel):
             vectors = extension.embed(vectors, batch)
         hidden = self.embeddings(vectors, batch)
         stream = Stream(hidden, batch, vocabulary, self._mask(batch.visibility))
+        stream = stream if below is None else below(stream)
         for index in range(len(self.encoder.layer)):
             if trail:
                 stream = stream.having(trail=(*stream.trail, stream.hidden))

@@ -49,6 +49,10 @@ class Objective(nn.Module, ABC, Generic[X]):
     def join(self, others: Mapping[str, Objective[Any]]) -> None:
         """Takes modules of the other objectives of a run as its own, if it shares some; by default none."""
 
+    def below(self, stream: Stream) -> Stream:
+        """Changes what the first layer reads of its batches; by default nothing."""
+        return stream
+
     @abstractmethod
     def loss(self, batch: Batch, stream: Stream) -> Losses:
         """Returns its losses as sums over `batch.units`, extensions' losses not included."""

@@ -26,11 +26,11 @@ __all__ = ["MaskedLanguageModel", "MaskedLanguageModelCollate", "targets_at"]
 
 
 def targets_at(batch: Batch, places: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Targets:
-    """Returns the targets of a packed batch: of each text, places within it and the tokens to be found there."""
-    texts = batch[Texts]
+    """Returns the targets of a packed batch: of its first texts, places within and tokens to be found there."""
+    texts, asked = batch[Texts], len(places)
     counts = torch.tensor([len(some) for some in places], dtype=torch.long)
-    token = torch.from_numpy(np.concatenate(places)) + texts.first.repeat_interleave(counts)
-    return Targets(texts.row.repeat_interleave(counts), token, torch.from_numpy(np.concatenate(labels)))
+    token = torch.from_numpy(np.concatenate(places)) + texts.first[:asked].repeat_interleave(counts)
+    return Targets(texts.row[:asked].repeat_interleave(counts), token, torch.from_numpy(np.concatenate(labels)))
 
 
 @dataclass(frozen=True, slots=True)

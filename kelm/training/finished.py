@@ -86,9 +86,7 @@ class FinishedRun:
         with torch.no_grad():
             for numbers in bucketed([len(item) for item in items], self.recipe.batch.tokens, None):
                 batch = objective.collate([items[number] for number in numbers], 0).to(device)
-                for number, answer in zip(
-                    numbers, objective.predict(batch, self.learner.encoder.encode(batch)), strict=True
-                ):
+                for number, answer in zip(numbers, objective.predict(batch, self.learner.read(batch)), strict=True):
                     found[number] = answer
         return found
 

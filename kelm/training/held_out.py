@@ -92,7 +92,7 @@ class HeldOut:
         for numbers in bucketed([len(text) for text in texts], self.tokens, None):
             batch = objective.collate([texts[number] for number in numbers], SEED)
             on_device = batch.to(device)
-            stream = learner.encoder.encode(on_device)
+            stream = learner.read(on_device)
             for loss, value in {**objective.loss(on_device, stream), **stream.losses}.items():
                 sums[loss] = sums.get(loss, 0.0) + float(value)
                 units[loss] = units.get(loss, 0) + _units(batch, loss)

@@ -9,6 +9,7 @@ from torch import nn
 
 from kelm.batch import Batch
 from kelm.model.encoder import Encoder
+from kelm.model.extension import Stream
 from kelm.objectives.base import Losses, Objective
 
 __all__ = ["Learner"]
@@ -27,7 +28,14 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """Returns the losses as sums (see `batch.units`), the extensions' own included."""
-        stream = self.encoder.encode(batch)
+        stream = self.read(batch)
+        return {**self._objective(batch).loss(batch, stream), **stream.losses}
+
+    def read(self, batch: Batch) -> Stream:
+        """Returns what the encoder makes of a batch, with what its objective does below the first layer."""
+        return self.encoder.encode(batch, below=self._objective(batch).below)
+
+    def _objective(self, batch: Batch) -> Objective[Any]:
         objective = self.objectives[batch.objective]
         assert isinstance(objective, Objective)
-        return {**objective.loss(batch, stream), **stream.losses}
+        return objective

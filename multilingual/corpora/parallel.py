@@ -30,7 +30,7 @@ from kelm.text.tokenizer import Tokenizer
 from multilingual.corpora.sampling import Sampled, Unit, in_languages
 from multilingual.languages import language
 
-__all__ = ["Aligned", "Keyed", "Order", "Tmx", "parallel_text", "translations"]
+__all__ = ["Aligned", "Keyed", "Order", "Tmx", "pair_parts", "parallel_text", "translations"]
 
 Order = Literal["given", "mixed"]
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -300,6 +300,26 @@ def _one_file(path: Path, languages: tuple[str, str], columns: Sequence[int | st
     )
 
 
+def pair_parts(
+    files: Mapping[str, str | Sequence[str]], *, columns: Sequence[int | str], order: Order, seed: int
+) -> dict[str, Corpus[Text]]:
+    """Returns the pairs of each two languages, ``{"en-de" = ["train.en", "train.de"]}``, by that name.
+
+    Raises:
+        InputError, FormatError: see `translations`; an InputError names the field ``files.en-de``.
+    """
+    parts = {}
+    for name, paths in files.items():
+        try:
+            parts[name] = translations(paths, name.split("-"), columns=tuple(columns), order=order, seed=seed)
+        except FormatError:  # tells the file itself
+            raise
+        except InputError as error:
+            field = "columns" if error.field == "columns" else f"files.{name}"
+            raise InputError(error.problem, field=field, remedy=error.remedy) from error
+    return parts
+
+
 def parallel_text(
     files: Mapping[str, str | Sequence[str]],
     *,
@@ -324,14 +344,6 @@ def parallel_text(
     Raises:
         InputError, FormatError: see `translations` and `Sampled`.
     """
-    parts = {}
-    for name, paths in files.items():
-        try:
-            parts[name] = translations(paths, name.split("-"), columns=tuple(columns), order=order, seed=seed)
-        except FormatError:  # tells the file itself
-            raise
-        except InputError as error:
-            field = "columns" if error.field == "columns" else f"files.{name}"
-            raise InputError(error.problem, field=field, remedy=error.remedy) from error
+    parts = pair_parts(files, columns=columns, order=order, seed=seed)
     sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
     return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)

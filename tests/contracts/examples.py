@@ -51,8 +51,8 @@ from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
+from tests.contracts import language_examples as languages
 from tests.contracts import supersense_example
-from tests.contracts.language_examples import in_two_languages, one_language, translation_lm, two_languages
 from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
 from tests.contracts.span_examples import knowing_encoder, linked, with_spans
 
@@ -277,14 +277,16 @@ class CorpusExample:
     """A corpus of one file.
 
     Attributes:
-        lines: of the file; each is a text, and they differ.
+        lines: of the file.
         make: opens the file; beside it lies an entity table, "vectors".
         form: how a line is written.
+        texts: how many texts the lines give, each different; None: each line is one.
     """
 
     lines: Sequence[Mapping[str, Any]]
     make: Callable[[Path], Corpus[Any]]
     form: Callable[[Mapping[str, Any]], str] = json.dumps
+    texts: int | None = None
 
     def write(self, folder: Path, lines: Sequence[Mapping[str, Any]] | None = None) -> Path:
         """Writes the file, by default with all its lines, and returns its path."""
@@ -300,6 +302,7 @@ SENTENCES = [
     f"the {noun} of bonn lies on the rhine" for noun in ("city", "old town", "bridge", "port", "church", "hill")
 ]
 SENTENCES.append("one more thing about bonn and the river that is called the rhine")
+TRANSLATED = [{"en": text, "de": " ".join(reversed(text.split()))} for text in SENTENCES]
 
 
 @cache
@@ -365,7 +368,7 @@ def _triples(path: Path) -> Corpus[Any]:
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {
     "ernie": _with_mentions,
     "knowledge_attention": with_spans,
-    "language_embedding": in_two_languages,
+    "language_embedding": languages.in_two_languages,
 }
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {
     "ernie": _ernie,
@@ -386,7 +389,8 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "relations": _related,
     "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
-    "tlm": in_two_languages,
+    "tlm": languages.in_two_languages,
+    "word_recovery": languages.in_two_languages,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
@@ -403,7 +407,8 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "relations": _relations,
     "supersense": _supersense,
     "tagging": _tagging,
-    "tlm": lambda: translation_lm(plain_encoder({}), cast(Tokenizer, WordList())),
+    "tlm": lambda: languages.translation_lm(plain_encoder({}), cast(Tokenizer, WordList())),
+    "word_recovery": lambda: languages.word_recovery(plain_encoder({}), cast(Tokenizer, WordList())),
 }
 CORPORA: dict[str, CorpusExample] = {
     "described_mentions": CorpusExample(
@@ -435,13 +440,17 @@ CORPORA: dict[str, CorpusExample] = {
         ],
         partial(_with_table, marked_pairs, relations=["in", "on"], length=16),  # the last text is longer
     ),
-    "monolingual_text": CorpusExample([{"text": text} for text in SENTENCES], partial(_corpus, one_language)),
-    "parallel_text": CorpusExample(
-        [{"en": text, "de": " ".join(reversed(text.split()))} for text in SENTENCES], partial(_corpus, two_languages)
-    ),
+    "monolingual_text": CorpusExample([{"text": text} for text in SENTENCES], partial(_corpus, languages.one_language)),
+    "parallel_text": CorpusExample(TRANSLATED, partial(_corpus, languages.two_languages)),
     "ranked_pairs": CorpusExample(
         [{"question": "what of bonn ?", "answer": text, "label": number % 2} for number, text in enumerate(SENTENCES)],
         partial(_corpus, ranked_pairs),
+    ),
+    "translated_documents": CorpusExample(
+        [*TRANSLATED, *TRANSLATED[:5]], partial(_corpus, languages.documents), texts=6
+    ),
+    "translation_or_not": CorpusExample(
+        TRANSLATED, partial(_corpus, languages.translations_or_not), texts=2 * len(TRANSLATED)
     ),
     "tagged_words": CorpusExample(
         [{word: "NN" if len(word) > 3 else "O" for word in text.split()} for text in SENTENCES],

@@ -12,12 +12,23 @@ from kelm.data.corpus import Corpus
 from kelm.model import Encoder
 from kelm.objectives.base import Objective
 from kelm.text.tokenizer import Tokenizer
+from multilingual.corpora.documents import translated_documents
+from multilingual.corpora.hard_negatives import translation_or_not
 from multilingual.corpora.parallel import parallel_text
 from multilingual.corpora.sampling import monolingual_text
 from multilingual.languages import with_languages
 from multilingual.objectives.translation_lm import TranslationLanguageModel
+from multilingual.objectives.word_recovery import WordRecovery
 
-__all__ = ["in_two_languages", "one_language", "translation_lm", "two_languages"]
+__all__ = [
+    "documents",
+    "in_two_languages",
+    "one_language",
+    "translation_lm",
+    "translations_or_not",
+    "two_languages",
+    "word_recovery",
+]
 
 
 def in_two_languages(text: Encoded) -> Encoded:
@@ -33,9 +44,21 @@ def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objecti
     return encoder, TranslationLanguageModel(encoder.config, tokenizer=words)
 
 
+def word_recovery(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, WordRecovery(encoder.config, tokenizer=words)
+
+
 def one_language(path: str, **parts: Any) -> Corpus[Any]:
     return monolingual_text({"en": path}, **parts)
 
 
 def two_languages(path: str, **parts: Any) -> Corpus[Any]:
     return parallel_text({"en-de": path}, **parts)
+
+
+def documents(path: str, **parts: Any) -> Corpus[Any]:
+    return translated_documents({"en-de": path}, sentences=2, **parts)
+
+
+def translations_or_not(path: str, **parts: Any) -> Corpus[Any]:
+    return translation_or_not({"en-de": path}, steps=5, width=8, **parts)
