@@ -31,6 +31,7 @@ from kelm.data.sources import JsonLines, TextFiles
 from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
+from multilingual.corpora.language_rules import check_languages
 from multilingual.languages import language, with_languages
 
 __all__ = ["Sampled", "Unit", "in_languages", "monolingual_text", "shares", "texts_of"]
@@ -195,6 +196,7 @@ def monolingual_text(
     unit: Unit = "texts",
     field: str = "text",
     length: int | None = None,
+    identifier: str | None = None,
     seed: int = 0,
 ) -> Corpus[Encoded]:
     """Returns texts of many languages, drawn by p ~ n ** alpha. Registered as ``monolingual_text``.
@@ -203,9 +205,13 @@ def monolingual_text(
         files, field: see `texts_of`.
         alpha, unit: see `Sampled`.
         length: tokens of a text; longer ones are split between words. None: as many as the model reads.
+        identifier: the path of fastText's model; the first texts must be in their languages (`check_languages`).
 
     Raises:
-        InputError, FormatError: see `texts_of` and `Sampled`.
+        InputError, FormatError: see `texts_of`, `check_languages` and `Sampled`.
     """
-    sampled = Sampled(texts_of(files, field=field), alpha=alpha, unit=unit, seed=seed)
+    parts = texts_of(files, field=field)
+    for code, part in parts.items():
+        check_languages((text for text, _ in part.stream()), f"files.{code}", identifier)
+    sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
     return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages, long="split")
