@@ -23,9 +23,10 @@ from kelm.errors import MissingPart, TextTooLong
 from kelm.typing import Bool, Int, Tensor
 from kelm.visibility import Visibility
 
-__all__ = ["Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "pack", "place"]
+__all__ = ["PARTS", "Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "pack", "place"]
 
 P = TypeVar("P", bound="Part")
+PARTS = "tokens/"  # units of this beginning are no loss's: tokens of a part of the data, for the log
 
 
 class Part:
@@ -64,7 +65,7 @@ class Part:
 
     @property
     def units(self) -> Mapping[str, int]:
-        """Over how many things a loss is a sum, by the loss's name: of what an extension adds because of this part."""
+        """Over how many things a loss is a sum, by its name: of what extensions add because of this part; `PARTS`."""
         return {}
 
     def map(self: P, change: Any) -> P:

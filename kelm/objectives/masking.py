@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from kelm.batch import Encoded
-from kelm.errors import KelmError
-from kelm.typing import Bool, Int
+from kelm.errors import InputError, KelmError
+from kelm.typing import Bool, Float, Int
 
-__all__ = ["Kind", "Masking", "whole_words"]
+__all__ = ["Kind", "Masking", "rarity", "whole_words"]
 
 Kind = Literal["token", "word", "span"]
 
@@ -40,6 +41,7 @@ class Masking:
         mask_share, random_share: of the targets, seen as the mask and as a random token; the rest as they are.
         stop: probability that a span ends after a word (the geometric distribution's p); SpanBERT's .2.
         longest: words of a span at most; SpanBERT's 10.
+        weights: of each token of the vocabulary, how likely it is chosen beside others (of kind "token"); see `rarity`.
     """
 
     mask: int
@@ -51,6 +53,7 @@ class Masking:
     random_share: float = 0.1
     stop: float = 0.2
     longest: int = 10
+    weights: Float[np.ndarray, "vocabulary"] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -65,6 +68,8 @@ class Masking:
             raise KelmError(
                 f"Masking: stop {self.stop} must be above 0 and at most 1, longest {self.longest} positive."
             )
+        if self.weights is not None and (self.kind != "token" or len(self.weights) != self.vocabulary):
+            raise KelmError(f"Masking: weights go with kind token, one for each of the {self.vocabulary} tokens.")
         if list(self.special) != sorted(set(self.special)) or len(self.special) >= self.vocabulary:
             raise KelmError("Masking: special ids must ascend, and leave other tokens.")
 
@@ -101,7 +106,10 @@ class Masking:
     ) -> list[Int[np.ndarray, "unit"]]:
         """Returns the places to be masked together, at most `budget` in all (but at least one unit)."""
         if self.kind == "token":
-            return [random.choice(maskable, budget, replace=False)]
+            if self.weights is None:
+                return [random.choice(maskable, budget, replace=False)]
+            weights = self.weights[text.tokens[maskable]]
+            return [random.choice(maskable, budget, replace=False, p=weights / weights.sum())]
         words = whole_words(text, maskable)
         if self.kind == "word":
             return self._words(words, budget, random)
@@ -148,6 +156,29 @@ class Masking:
         drawn = random.integers(0, self.vocabulary - len(self.special), count)
         special = np.array(self.special, dtype=np.int64)
         return drawn + np.searchsorted(special - np.arange(len(special)), drawn, side="right")
+
+
+def rarity(counts: str | Path, exponent: float, vocabulary: int) -> Float[np.ndarray, "vocabulary"]:
+    """Returns count ** -exponent of each token, so that rare ones are chosen more often than they come.
+
+    Source: Conneau and Lample, 2019, section 3.3 (there .5: "the square root of their invert frequencies").
+
+    Args:
+        counts: a file of NumPy's with how often each token comes, as `kelm vocab count` writes it.
+
+    Raises:
+        InputError: it is no such file, or of another vocabulary.
+    """
+    try:
+        found = np.load(counts, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        remedy = "Write it: kelm vocab count words --text en=en.txt --out counts.npy"
+        raise InputError(f"{counts} cannot be read ({error})", field="counts", remedy=remedy) from error
+    if found.shape != (vocabulary,):
+        problem = f"{counts} has {found.shape} counts, the vocabulary {vocabulary} tokens"
+        raise InputError(problem, field="counts", remedy="Count with the vocabulary of this run.")
+    powers: Float[np.ndarray, "vocabulary"] = np.maximum(found, 1).astype(np.float64) ** -exponent
+    return powers
 
 
 @lru_cache(maxsize=16)

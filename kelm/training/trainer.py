@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -25,7 +26,7 @@ from kelm.training import checkpoint, device, optim
 from kelm.training.device import everyone
 from kelm.training.held_out import check_metric
 from kelm.training.learner import Learner
-from kelm.training.log import Log, Record
+from kelm.training.log import Log, Read, Record
 from kelm.training.progress import Progress, Reason, Result
 from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
 from kelm.training.signals import Interrupts
@@ -150,11 +151,12 @@ class Trainer:
         for name, value in (item for entry, _, _ in told for item in entry.items()):
             losses[name] = losses.get(name, 0.0) + value
         skipped = self.progress.skipped + 1 if wrong else 0
-        tokens = self.progress.tokens + work.tokens
-        self.progress = replace(self.progress, step=step, tokens=tokens, losses=losses, skipped=skipped)
+        tokens, parts = self.progress.tokens + work.tokens, dict(Counter(self.progress.parts) + work.parts)
+        self.progress = replace(self.progress, step=step, tokens=tokens, parts=parts, losses=losses, skipped=skipped)
         if not wrong:
             total = sum(self._weight(name.partition("/")[0]) * value for name, value in losses.items())
-            self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens))
+            read = Read(parts, {name: stream.read() for name, stream in self.streams.items()}) if parts else None
+            self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens, read))
         return next((number for _, _, number in told if number is not None), None)
 
     def _step(self, factor: float) -> float:

@@ -75,6 +75,30 @@ def train(
 
 
 @vocab.command()
+def count(
+    words: Annotated[str, typer.Argument(help="A tokenizer: a folder, a SentencePiece file or a name on the Hub.")],
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="The file to write, such as counts.npy.")],
+) -> None:
+    """Count how often texts have each token, for masking rare ones more often (the option counts of mlm and tlm).
+
+    Example: kelm vocab count words --text en=en.txt --text sw=sw.txt --out counts.npy
+    """
+    import numpy as np
+
+    from kelm.data.folders import file_aside
+    from kelm.text import tokenizer
+    from multilingual import vocabulary
+    from multilingual.corpora.sampling import texts_of
+
+    parts = texts_of(files_of(text))
+    counts = vocabulary.count(tokenizer.open(words), (one for part in parts.values() for one, _ in part.stream()))
+    with file_aside(out) as new, new.open("wb") as file:
+        np.save(file, counts)
+    print(f"{out}: {counts.sum():,} tokens, {(counts > 0).sum():,} of {len(counts):,} pieces used")
+
+
+@vocab.command()
 def report(
     words: Annotated[str, typer.Argument(help="A tokenizer: a folder, a SentencePiece file or a name on the Hub.")],
     text: Texts,

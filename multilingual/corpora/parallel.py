@@ -28,7 +28,7 @@ from kelm.errors import FormatError, InputError
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
 from multilingual.corpora.language_rules import check_languages
-from multilingual.corpora.sampling import Sampled, Unit, in_languages
+from multilingual.corpora.sampling import OneLanguage, Sampled, Unit, in_languages
 from multilingual.corpora.translation_memory import Tmx
 from multilingual.languages import language
 
@@ -280,9 +280,11 @@ def parallel_text(
     config: EncoderConfig,
     columns: Sequence[int | str] = (0, 1),
     order: Order = "mixed",
-    alpha: float = 1.0,
+    alpha: float | Sequence[float] = 1.0,
+    phases: Sequence[int] = (),
     unit: Unit = "texts",
     length: int | None = None,
+    pure: bool = False,
     identifier: str | None = None,
     seed: int = 0,
 ) -> Corpus[Encoded]:
@@ -292,13 +294,15 @@ def parallel_text(
         files: of each pair of languages, ``{"en-de" = ["train.en", "train.de"], "en-sw" = "en-sw.tsv"}``; see
             `translations` for the formats. A script is joined by "_": "en-zh_hant".
         columns, order: see `translations`.
-        alpha, unit: how often each pair of languages is drawn, see `Sampled`; 1 takes each text once a pass.
+        alpha, phases, unit: how often each pair of languages is drawn, see `Sampled`; 1 takes each text once a pass.
         length: tokens of a pair at most; the longer side is cut first. None: as many as the model reads.
+        pure: a batch has pairs of the same two languages (XLM); otherwise of all.
         identifier: the path of fastText's model; the first pairs must be in their languages (`check_languages`).
 
     Raises:
         InputError, FormatError: see `translations` and `Sampled`.
     """
     parts = pair_parts(files, columns=columns, order=order, seed=seed, identifier=identifier)
-    sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
-    return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)
+    sampled = Sampled(parts, alpha=alpha, phases=phases, unit=unit, seed=seed)
+    kind = OneLanguage if pure else Reader
+    return kind(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,29 @@ def test_what_is_wrong_is_told_before_training(
     with pytest.raises(KelmError, match=said):
         train(recipe(folder, **more), tmp_path / "run", show=False)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_log_says_how_much_of_each_language_was_read(folder: Path, tmp_path: Path) -> None:
+    train(recipe(folder), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "tokens" in line]
+    assert len(steps) == 12
+    for before, after in itertools.pairwise(steps):
+        assert all(after["tokens"][code] >= before["tokens"][code] for code in before["tokens"])
+    last = steps[-1]
+    assert set(last["tokens"]) == {"en", "de"}
+    assert set(last["passes"]) <= {"mlm", "tlm"}
+    assert set(last["passes"]["mlm"]) == {"en", "de"} and set(last["passes"]["tlm"]) == {"en-de"}
+
+
+def test_a_resumed_run_goes_on_counting(folder: Path, tmp_path: Path) -> None:
+    train(recipe(folder), tmp_path / "whole")
+    train(recipe(folder, **{"train.steps": 12}), tmp_path / "run")
+    first = recipe(folder)
+    whole = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    for checkpoint in sorted((tmp_path / "run" / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(checkpoint)
+    shutil.rmtree(tmp_path / "run" / "model")
+    train(first, tmp_path / "run", resume=True)
+    again = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line.get("tokens") for line in again] == [line.get("tokens") for line in whole]

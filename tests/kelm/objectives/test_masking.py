@@ -1,6 +1,7 @@
 """Masking: rates within binomial bounds, whole words, contiguous spans, and randomness that belongs to the text."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kelm.batch import Encoded, Targets
-from kelm.errors import KelmError
+from kelm.errors import InputError, KelmError
 from kelm.objectives.base import random_of
-from kelm.objectives.masking import Kind, Masking
+from kelm.objectives.masking import Kind, Masking, rarity
 from kelm.objectives.mlm import MaskedLanguageModelCollate
 
 VOCABULARY, SPECIAL = 500, (0, 1, 2, 3, 4, 250, 499)
@@ -193,3 +194,38 @@ def test_a_text_is_masked_alike_in_any_batch(kind: Kind, room: int | None) -> No
 def test_impossible_options_are_refused(options: dict[str, Any], word: str) -> None:
     with pytest.raises(KelmError, match=word):
         masking(**options)
+
+
+def test_tokens_are_chosen_as_often_as_their_weights_say(tmp_path: Path) -> None:
+    counts = np.ones(VOCABULARY, np.int64)
+    counts[10:20] = 100
+    np.save(tmp_path / "counts.npy", counts)
+    weights = rarity(tmp_path / "counts.npy", 0.5, VOCABULARY)
+    mask = masking(weights=weights, rate=0.01)  # one of a text
+    frequent, rare = np.tile(np.arange(10, 20), 5), np.arange(30, 40)
+    tokens = np.concatenate([[CLS], frequent, rare, [SEP]])
+    words = np.concatenate([[-1], np.arange(60), [-1]])
+    text = Encoded("", tokens, np.full((62, 2), -1), words, np.zeros_like(tokens))
+    chosen = [
+        int(tokens[mask(text.having(number=number), np.random.default_rng(number))[1][0]]) for number in range(4000)
+    ]
+    share = 10 * 1.0 / (10 * 1.0 + 50 * 0.1)  # 100 ** -.5 is .1
+    assert within(sum(one >= 30 for one in chosen), len(chosen), share)
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", None])
+def test_counts_that_cannot_be_read_are_told_with_the_command_that_writes_them(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "counts.npy").write_bytes(content)
+    with pytest.raises(InputError, match="kelm vocab count"):
+        rarity(tmp_path / "counts.npy", 0.5, VOCABULARY)
+
+
+def test_counts_of_another_vocabulary_and_other_kinds_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "counts.npy", np.ones(7))
+    with pytest.raises(InputError, match="Count with the vocabulary of this run"):
+        rarity(tmp_path / "counts.npy", 0.5, VOCABULARY)
+    with pytest.raises(KelmError, match="kind token"):
+        masking(weights=np.ones(VOCABULARY), kind="word")
