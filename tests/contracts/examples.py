@@ -395,6 +395,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
     "classification": _classification,
+    "document_lm": lambda: languages.document_lm(plain_encoder({}), cast(Tokenizer, WordList())),
     "entity_alignment": _entity_alignment,
     "entity_linking": _entity_linking,
     "entity_typing": _entity_typing,

@@ -17,10 +17,12 @@ from multilingual.corpora.hard_negatives import translation_or_not
 from multilingual.corpora.parallel import parallel_text
 from multilingual.corpora.sampling import monolingual_text
 from multilingual.languages import with_languages
+from multilingual.objectives.document_lm import DocumentLanguageModel
 from multilingual.objectives.translation_lm import TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
 
 __all__ = [
+    "document_lm",
     "documents",
     "in_two_languages",
     "one_language",
@@ -42,6 +44,10 @@ def in_two_languages(text: Encoded) -> Encoded:
 
 def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
     return encoder, TranslationLanguageModel(encoder.config, tokenizer=words)
+
+
+def document_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, DocumentLanguageModel(encoder.config, tokenizer=words)
 
 
 def word_recovery(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:

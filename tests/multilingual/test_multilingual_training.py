@@ -85,6 +85,32 @@ def test_the_recipe_trains_both_objectives_with_one_head_and_language_vectors(fo
     assert extension.numbers.tolist() == sorted(extension.numbers.tolist())
 
 
+def test_the_recipe_of_unicoder_trains_all_five_tasks_with_one_head(folder: Path, tmp_path: Path) -> None:
+    pairs = f'{{en-de = ["{folder}/train.en", "{folder}/train.de"]}}'
+    told = {f"objectives.{number}.corpus.options.files": pairs for number in (2, 3, 4)}
+    told |= {f"objectives.{number}.corpus.options.length": 24 for number in (2, 3)}
+    told |= {"objectives.3.corpus.options.steps": 5, "objectives.3.corpus.options.width": 8}
+    told |= {"objectives.4.corpus.options.sentences": 4, "objectives.4.corpus.options.length": 30}
+    made = recipe_file.read(RECIPES / "huang2019_unicoder.toml", changes(folder, **told, **{"train.steps": 20}))
+    result = train(made, tmp_path / "run", show=False)
+    assert result.progress.step == 20
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    names = {"mlm", "tlm", "word_recovery", "classification", "document_lm"}
+    assert {name for line in lines for name in line["losses"]} == names
+    from safetensors.torch import load_file
+
+    heads = load_file(tmp_path / "run" / "model" / "heads.safetensors")
+    biases = [value for key, value in heads.items() if key.endswith("head.bias") and not key.startswith("classif")]
+    assert len(biases) == 4 and all(torch.equal(biases[0], bias) for bias in biases)
+
+
+def test_the_recipe_of_multilingual_bert_trains_words_and_next_sentences(folder: Path, tmp_path: Path) -> None:
+    told = [change for change in changes(folder) if "objectives.1" not in change and "extensions" not in change]
+    train(recipe_file.read(RECIPES / "devlin2019_mbert.toml", told), tmp_path / "run", show=False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {name for line in lines for name in line["losses"]} == {"mlm", "mlm/next_sentence"}
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_stopped_in_the_middle_of_the_mixture_goes_on_exactly(
     workers: int, folder: Path, tmp_path: Path
