@@ -18,7 +18,7 @@ from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Stream
 from kelm.model.heads import VocabularyHead
-from kelm.objectives.base import Losses, Objective, random_of
+from kelm.objectives.base import Losses, Objective
 from kelm.objectives.masking import Kind, Masking
 from kelm.objectives.masking import rarity as weights_of
 from kelm.objectives.next_sentence import NextSentenceHead
@@ -54,9 +54,9 @@ class MaskedLanguageModelCollate:
 
     def masked(self, texts: Sequence[Encoded], seed: int) -> tuple[Batch, list[Int[np.ndarray, "target"]]]:
         """Returns the batch, and of each text the places of its targets."""
-        masked = [self.masking(text, random_of(text, seed)) for text in texts]
-        changed = [text.having(tokens=seen) for text, (seen, _) in zip(texts, masked, strict=True)]
-        batch = pack(changed, pad=self.pad, objective=self.objective, room=self.room)
+        masked = self.masking(texts, seed)
+        seen = [some for some, _ in masked]
+        batch = pack(texts, pad=self.pad, objective=self.objective, room=self.room, tokens=seen)
         places = [some for _, some in masked]
         labels = [text.tokens[some] for text, some in zip(texts, places, strict=True)]
         targets = targets_at(batch, places, labels)
