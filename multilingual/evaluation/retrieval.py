@@ -79,24 +79,32 @@ def retrieval(
     second: Float[np.ndarray, "other width"],
     *,
     margin: int | None = None,
+    csls: int | None = None,
 ) -> Retrieval:
     """Returns how often the nearest sentence is the translation: row i of one side is that of row i of the other.
 
     Args:
         margin: k of the ratio; None: the cosine alone.
+        csls: k of the difference, 2 cos - mean of x's nearest - mean of y's (Lample et al., 2018, equation 3).
 
     Raises:
-        InputError: the sides have different numbers of sentences, or fewer than `margin`.
+        InputError: the sides have different numbers of sentences, fewer than k, or both scores are asked for.
 
     Cost: time as the square of the sentences, memory in proportion to them.
     """
     if first.shape != second.shape or not len(first):
         raise InputError(f"found {first.shape} and {second.shape}", field="vectors", remedy="Give a pair in each row.")
-    if margin is not None and not 1 <= margin <= len(first):
-        raise InputError(f"margin is {margin}", field="margin", remedy=f"Give 1 to {len(first)}, 4 is usual, or None.")
+    if margin is not None and csls is not None:
+        raise InputError("margin and csls are two scores", field="margin", remedy="Give one of them.")
+    name, k = ("margin", margin) if csls is None else ("csls", csls)
+    if k is not None and not 1 <= k <= len(first):
+        raise InputError(f"{name} is {k}", field=name, remedy=f"Give 1 to {len(first)}, 4 or 10 is usual, or None.")
     sides = [_unit(side) for side in (first, second)]
-    near = None if margin is None else [_neighborhoods(sides[at], sides[1 - at], margin) for at in (0, 1)]
-    found = [_found(sides[at], sides[1 - at], None if near is None else (near[at], near[1 - at])) for at in (0, 1)]
+    near = None if k is None else [_neighborhoods(sides[at], sides[1 - at], k) for at in (0, 1)]
+    found = []
+    for at in (0, 1):
+        around = None if near is None else (near[at], near[1 - at])
+        found.append(_found(sides[at], sides[1 - at], around, ratio=csls is None))
     return Retrieval(*found)
 
 
@@ -122,11 +130,13 @@ def _found(
     asked: Float32[np.ndarray, "sentence width"],
     others: Float32[np.ndarray, "sentence width"],
     near: tuple[np.ndarray, np.ndarray] | None,
+    ratio: bool,
 ) -> float:
     right = 0
     for start in range(0, len(asked), _BLOCK):
         scores = asked[start : start + _BLOCK] @ others.T
         if near is not None:
-            scores = scores / (near[0][start : start + _BLOCK, None] + near[1])
+            around = near[0][start : start + _BLOCK, None] + near[1]
+            scores = scores / around if ratio else scores - around
         right += int((scores.argmax(1) == np.arange(start, start + len(scores))).sum())
     return right / len(asked)
