@@ -6,8 +6,8 @@
 
 Words end at spaces, whatever the pieces. The number of a word's pieces is told by that of its masks, which favors small
 pieces, and they are guessed apart, which favors large ones.
-Source: pseudo-log-likelihood, Salazar et al., 2020, section 2.1; whole words: Kauf and Ivanova, 2023. Differs from them:
-several words, far apart, are hidden in a reading, to save readings.
+Source: pseudo-log-likelihood, Salazar et al., 2020, section 2.1; whole words: Kauf and Ivanova, 2023.
+Differs from them: several words, far apart, are hidden in a reading, to save readings.
 """
 
 from __future__ import annotations
