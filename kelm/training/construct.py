@@ -28,7 +28,7 @@ from kelm.training.checkpoint import read_tensors
 from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Options, Recipe
 from kelm.training.recipe_file import convert
 
-__all__ = ["Parts", "corpus", "dataset", "encoder", "enrichers", "make", "objective", "tokenizer"]
+__all__ = ["Parts", "corpus", "dataset", "encoder", "enrichers", "is_ours", "make", "objective", "tokenizer"]
 
 SIMPLE = (str, int, float, bool)
 
@@ -93,7 +93,7 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
         size = {} if model.preset is None else presets.fields(model.preset, "model.preset")
         sized = {**size, "vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
         return _made({**sized, "extensions": extensions}, Encoder)
-    if not _ours(model.hf):
+    if not is_ours(model.hf):
         fields = {**hub.read_fields(model.hf), **model.config, "extensions": extensions}
         hf, changes = model.hf, model.config
         return _made(fields, lambda _: Encoder.from_hf(hf, extensions=extensions, **changes))
@@ -290,7 +290,8 @@ def _names(kind: str) -> list[str]:
     return sorted(point.name for point in entry_points(group=f"kelm.{kind}"))
 
 
-def _ours(name_or_path: str) -> bool:
+def is_ours(name_or_path: str) -> bool:
+    """Whether a checkpoint is one of kelm's own."""
     try:
         described = json.loads((hub.folder(name_or_path) / "config.json").read_text(encoding="utf-8"))
         return bool(described["model_type"] == EncoderConfig.model_type)
@@ -317,7 +318,7 @@ def _open(name_or_path: str, changes: Mapping[str, Any]) -> Encoder:
 
 def _fill_heads(made: Objective[Any], start: str) -> None:
     """Goes on with the heads of the checkpoint: ours by name, Hugging Face's vocabulary head wherever there is one."""
-    if not _ours(start):
+    if not is_ours(start):
         heads = [module for module in made.modules() if isinstance(module, VocabularyHead)]
         try:
             weights = hub.head_weights(start) if heads else {}
