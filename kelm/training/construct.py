@@ -20,7 +20,7 @@ from kelm.data.corpus import Corpus
 from kelm.data.reader import Enriched, Enricher, Reader
 from kelm.data.sources import Dataset, JsonLines, Table, TextFiles
 from kelm.errors import CheckpointError, InputError, KelmError, RecipeError, closest
-from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
+from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub, presets
 from kelm.objectives.base import Objective
 from kelm.text.tokenizer import Tokenizer
 from kelm.text.tokenizer import open as open_tokenizer
@@ -101,7 +101,8 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
             raise RecipeError("unknown key", field=f"model.config.{name}", remedy=closest(name, known))
     extensions = {name: _extension_options(name, options) for name, options in model.extensions.items()}
     if model.hf is None:
-        sized = {"vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
+        size = {} if model.preset is None else presets.fields(model.preset, "model.preset")
+        sized = {**size, "vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
         return _made({**sized, "extensions": extensions}, Encoder)
     if not is_ours(model.hf):
         fields = {**hub.read_fields(model.hf), **model.config, "extensions": extensions}

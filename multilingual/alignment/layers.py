@@ -19,6 +19,9 @@ import numpy as np
 from jaxtyping import Float
 
 from kelm.errors import InputError
+from kelm.evaluation import drawing
+from kelm.evaluation.drawing import Line, Panel
+from kelm.evaluation.intervals import Mean
 from kelm.model import Encoder
 from kelm.text.tokenizer import Tokenizer
 from multilingual.alignment.similarity import linear_cka, procrustes
@@ -122,15 +125,23 @@ def table(scores: Sequence[LayerScores]) -> list[list[str]]:
     return rows
 
 
-def draw(scores: Sequence[LayerScores], path: str | Path) -> None:
-    """Draws the scores over the layers, as the ending of the path says (.svg, .png, .pdf)."""
-    from matplotlib.figure import Figure
+def draw(scores: Sequence[LayerScores], path: str | Path, name: str) -> None:
+    """Draws the scores over the layers as an SVG.
 
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    Args:
+        name: of the pair, for the title.
+
+    Raises:
+        InputError: the path ends otherwise than in ".svg".
+        CheckpointError: the file cannot be written.
+    """
+    if Path(path).suffix != ".svg":
+        raise InputError(f'"{path}" is no .svg', field="--plot", remedy="Name it layers.svg, say.")
     head, *rows = table(scores)
-    for place, name in enumerate(head[1:], 1):
-        axes.plot([one.layer for one in scores], [float(row[place]) for row in rows], marker="o", label=name)
-    axes.set(xlabel="layer", ylabel="share found, or CKA", ylim=(0, 1.02))
-    axes.legend(frameon=False)
-    figure.savefig(path)
+    places = [row[0] for row in rows]
+    lines = [
+        Line(title, {row[0]: Mean(float(row[column]), float("nan"), 1) for row in rows if row[column]}, column - 1)
+        for column, title in enumerate(head[1:], 1)
+    ]
+    told = "; ".join(f"{line.label}: " + ", ".join(f"{line.means[at].value:.2f}" for at in places) for line in lines)
+    drawing.draw(Path(path), f"{name} by layer", told, [Panel("layer", "share found, or CKA", places, lines)])

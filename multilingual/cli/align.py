@@ -47,7 +47,7 @@ def report(
     pair: Pair,
     dictionary: Annotated[Path | None, typer.Option(help="Words and their translations, a tab between them.")] = None,
     most: Annotated[int, typer.Option(help="Pairs that are read at most.")] = 1000,
-    plot: Annotated[Path | None, typer.Option(help="Draw the layers into this file: .svg, .png or .pdf.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the layers into this .svg.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show, for each layer, how many translations are found, linear CKA, and what a rotation finds (Procrustes).
@@ -65,7 +65,7 @@ def report(
     sentences = [(text.text, text.pair or "") for text in texts]
     scores = layer_scores(encoder, words, sentences, languages=told, dictionary=known)
     if plot is not None:
-        draw(scores, plot)
+        draw(scores, plot, pair.partition("=")[0])
     if as_json:
         print(json.dumps([asdict(one) for one in scores]))
     else:

@@ -21,6 +21,7 @@ from kelm.training import recipe_file
 from kelm.training.recipe import Recipe
 from kelm.training.run import train
 from multilingual.modules.language_embedding import LanguageEmbedding
+from tests.torchrun import run_twice
 
 RECIPES = Path(multilingual.__file__).parent / "recipes"
 TEXTS = {
@@ -122,6 +123,33 @@ def test_a_run_that_stopped_in_the_middle_of_the_mixture_goes_on_exactly(
     train(recipe(folder, **more), tmp_path / "part", resume=True, show=False)
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "part")
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_with_workers_that_stopped_in_the_middle_of_the_mixture_go_on_exactly(
+    folder: Path, tmp_path: Path
+) -> None:
+    made = recipe(folder, **{"batch.workers": 2, "batch.tokens": 40, "train.accumulation": 2, "checkpoint.keep": 9})
+    recipe_file.write(made, tmp_path / "recipe.toml")
+    run_twice("tests.multilingual.two_readers", tmp_path, tmp_path / "recipe.toml")
+    told = [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)]
+    assert told == [["signal", 4], ["signal", 4]]  # only one was asked to stop
+    end = tmp_path / "part" / "checkpoints" / "step-00000012"
+    for file in ("model/model.safetensors", "model/heads.safetensors", "optimizer.safetensors"):
+        assert (end / file).read_bytes() == (tmp_path / "whole" / "checkpoints" / end.name / file).read_bytes(), file
+    stopped, whole = (
+        json.loads((tmp_path / run / "checkpoints" / step / "state.json").read_text())
+        for run, step in (("part", "step-00000004"), ("whole", end.name))
+    )
+    assert json.loads((end / "state.json").read_text())["processes"] == whole["processes"]
+    for process in stopped["processes"]:  # in the middle of a pool, of both corpora
+        assert all(any(place["given"] for place in stream["positions"]) for stream in process["streams"].values())
+    logs = [
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        for run in ("whole", "part")
+    ]
+    losses = [[line["losses"] for line in lines if "losses" in line] for lines in logs]
+    assert losses[0] == losses[1] and len(losses[0]) == 12
 
 
 @pytest.mark.parametrize(
