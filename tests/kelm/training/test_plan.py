@@ -25,7 +25,7 @@ ROWS, ROW = 4, 128
 def live() -> dict[int, torch.Tensor]:
     """The tensors that Python holds, by where their numbers lie."""
     gc.collect()
-    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    tensors = [one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
     tensors = [one for one in tensors if one.device.type == "cpu"]
     return {one.untyped_storage().data_ptr(): one for one in tensors}
 
