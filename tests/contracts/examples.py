@@ -368,9 +368,13 @@ def _triples(path: Path) -> Corpus[Any]:
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {
     "ernie": _with_mentions,
     "knowledge_attention": with_spans,
+    "adapters": languages.in_two_languages,
     "language_embedding": languages.in_two_languages,
+    "own_layers": languages.in_two_languages,
 }
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {
+    "adapters": lambda: plain_encoder({"adapters": {"languages": ["en", "de"]}}),
+    "own_layers": lambda: languages.own_layers(plain_encoder({"own_layers": {"languages": ["en", "de"]}})),
     "ernie": _ernie,
     "knowledge_attention": _knowledge_attention,
     "language_embedding": lambda: plain_encoder({"language_embedding": {"languages": ["en", "de"]}}),

@@ -17,6 +17,7 @@ from multilingual.corpora.hard_negatives import translation_or_not
 from multilingual.corpora.parallel import parallel_text
 from multilingual.corpora.sampling import monolingual_text
 from multilingual.languages import with_languages
+from multilingual.modules.own_layers import OwnLayers
 from multilingual.objectives.document_lm import DocumentLanguageModel
 from multilingual.objectives.translation_lm import TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
@@ -26,6 +27,7 @@ __all__ = [
     "documents",
     "in_two_languages",
     "one_language",
+    "own_layers",
     "translation_lm",
     "translations_or_not",
     "two_languages",
@@ -40,6 +42,13 @@ def in_two_languages(text: Encoded) -> Encoded:
     tokens[4], words[4] = 3, -1
     pair = replace(text, tokens=tokens, words=words, segments=(place > 4).astype(np.int64))
     return with_languages(pair, "en", "de")
+
+
+def own_layers(encoder: Encoder) -> Encoder:
+    extension = encoder.extensions["own_layers"]
+    assert isinstance(extension, OwnLayers)
+    extension.start_from(encoder)
+    return encoder
 
 
 def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
