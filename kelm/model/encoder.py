@@ -90,7 +90,7 @@ class Encoder(PreTrainedModel):
         """Returns what the encoder makes of a batch.
 
         Args:
-            below: changes what the first layer reads (`Objective.below`).
+            below: changes what the first layer reads.
             trail: keep the states before the first and after every layer in `Stream.trail`.
 
         Raises:

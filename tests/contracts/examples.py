@@ -394,6 +394,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
     "tlm": languages.in_two_languages,
+    "translation_contrast": languages.in_two_languages,
     "word_recovery": languages.in_two_languages,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
@@ -413,6 +414,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "supersense": _supersense,
     "tagging": _tagging,
     "tlm": lambda: languages.translation_lm(plain_encoder({}), cast(Tokenizer, WordList())),
+    "translation_contrast": lambda: languages.translation_contrast(plain_encoder({}), cast(Tokenizer, WordList())),
     "word_recovery": lambda: languages.word_recovery(plain_encoder({}), cast(Tokenizer, WordList())),
 }
 CORPORA: dict[str, CorpusExample] = {

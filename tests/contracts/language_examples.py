@@ -19,6 +19,7 @@ from multilingual.corpora.sampling import monolingual_text
 from multilingual.languages import with_languages
 from multilingual.modules.own_layers import OwnLayers
 from multilingual.objectives.document_lm import DocumentLanguageModel
+from multilingual.objectives.translation_contrast import TranslationContrast
 from multilingual.objectives.translation_lm import TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
 
@@ -28,6 +29,7 @@ __all__ = [
     "in_two_languages",
     "one_language",
     "own_layers",
+    "translation_contrast",
     "translation_lm",
     "translations_or_not",
     "two_languages",
@@ -57,6 +59,10 @@ def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objecti
 
 def document_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
     return encoder, DocumentLanguageModel(encoder.config, tokenizer=words)
+
+
+def translation_contrast(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, TranslationContrast(encoder.config, tokenizer=words, encoder=encoder, queue=16)
 
 
 def word_recovery(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
