@@ -79,9 +79,8 @@ def test_the_loss_is_that_of_the_formula_sentence_by_sentence(options: dict[str,
                 alike = [vector(objective.slow, sides(other, WORDS.template)[side]) for other in texts]
                 keys = [apart[number]]
                 keys += [key for at in range(5) if at != number for key in (apart[at], alike[at])]
-                keys += [
-                    key for key, of in zip(objective.queue, objective.numbers.tolist(), strict=True) if of != number
-                ]
+                held = zip(objective.queue, objective.numbers.tolist(), strict=True)
+                keys += [key for key, of in held if of != number]
                 scores = [float(query @ key) / objective.temperature for key in keys]
                 expected -= scores[0] - math.log(sum(map(math.exp, scores)))
         assert float(learner(batch)["translation_contrast"]) == pytest.approx(expected, rel=1e-4)
