@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator
@@ -220,7 +221,8 @@ def test_a_map_works_in_other_processes() -> None:
 
 
 @pytest.mark.parametrize("processes", [None, 2])
-def test_datasets_maps_and_filters_with_it(processes: int | None) -> None:
+def test_datasets_maps_and_filters_with_it(processes: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", os.environ)  # datasets puts a copy in its place, which others do not see
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset.from_dict(COLUMNS)
     options = {"batched": True, "num_proc": processes, "load_from_cache_file": False}
