@@ -21,10 +21,9 @@ from kelm.batch import Encoded, pack
 from kelm.data.bucketing import bucketed
 from kelm.errors import InputError
 from kelm.model import Encoder
+from multilingual.alignment.neighbors import Measure, crowding, nearest, unit
 
 __all__ = ["Retrieval", "retrieval", "sentence_vectors"]
-
-_BLOCK = 1024  # sentences whose scores are held at once
 
 
 class Retrieval(NamedTuple):
@@ -94,39 +93,10 @@ def retrieval(
         raise InputError(f"found {first.shape} and {second.shape}", field="vectors", remedy="Give a pair in each row.")
     if margin is not None and not 1 <= margin <= len(first):
         raise InputError(f"margin is {margin}", field="margin", remedy=f"Give 1 to {len(first)}, 4 is usual, or None.")
-    sides = [_unit(side) for side in (first, second)]
-    near = None if margin is None else [_neighborhoods(sides[at], sides[1 - at], margin) for at in (0, 1)]
-    found = [_found(sides[at], sides[1 - at], None if near is None else (near[at], near[1 - at])) for at in (0, 1)]
-    return Retrieval(*found)
-
-
-def _unit(vectors: Float[np.ndarray, "sentence width"]) -> Float32[np.ndarray, "sentence width"]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Float32[np.ndarray, "sentence width"] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
-    return unit
-
-
-def _neighborhoods(
-    asked: Float32[np.ndarray, "sentence width"], others: Float32[np.ndarray, "sentence width"], k: int
-) -> Float32[np.ndarray, "sentence"]:
-    """Returns half the mean cosine of each sentence with its k nearest of the other side."""
-    means = []
-    for start in range(0, len(asked), _BLOCK):
-        cosines = asked[start : start + _BLOCK] @ others.T
-        means.append(np.partition(cosines, -k, axis=1)[:, -k:].mean(1) / 2)
-    found: Float32[np.ndarray, "sentence"] = np.concatenate(means)
-    return found
-
-
-def _found(
-    asked: Float32[np.ndarray, "sentence width"],
-    others: Float32[np.ndarray, "sentence width"],
-    near: tuple[np.ndarray, np.ndarray] | None,
-) -> float:
-    right = 0
-    for start in range(0, len(asked), _BLOCK):
-        scores = asked[start : start + _BLOCK] @ others.T
-        if near is not None:
-            scores = scores / (near[0][start : start + _BLOCK, None] + near[1])
-        right += int((scores.argmax(1) == np.arange(start, start + len(scores))).sum())
-    return right / len(asked)
+    sides = [unit(side) for side in (first, second)]
+    crowded = None if margin is None else crowding(sides[0], sides[1], margin)
+    measure: Measure = "cosine" if crowded is None else "ratio"
+    forward = nearest(sides[0], sides[1], measure=measure, crowded=crowded)
+    backward = nearest(sides[1], sides[0], measure=measure, crowded=None if crowded is None else crowded.turned)
+    right = np.arange(len(first))
+    return Retrieval(*(float((found[:, 0] == right).mean()) for found in (forward, backward)))
