@@ -35,7 +35,7 @@ from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import HuggingFace
 from kelm.training.learner import Learner
 
-__all__ = ["NAMES", "rows"]
+__all__ = ["NAMES", "SHAPE", "Size", "grouped", "peer", "random_batches", "rows", "stepped", "tokenizer_of"]
 
 NAMES = ("mlm-step-32k", "mlm-step-250k")
 THREADS, LONGEST = 2, 128
@@ -79,13 +79,16 @@ def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
 def _rows(name: str, quick: bool) -> list[Row]:
     size = SIZES[name] if not quick else Size(2_000, 4, 16)
     corpus, origin = _sentences(size)
-    tokenizer = _tokenizer(size.vocabulary)
+    tokenizer = tokenizer_of(size.vocabulary)
     model = "BertForMaskedLM" if name == "mlm-step-32k" else "XLMRobertaForMaskedLM"
     found = []
-    for batching, batches in (("random batches", _random(corpus, size)), ("grouped by length", _grouped(corpus, size))):
+    for batching, batches in (
+        ("random batches", random_batches(corpus, size)),
+        ("grouped by length", grouped(corpus, size)),
+    ):
         ours = _ours([text for batch in batches for text in batch], size, tokenizer)
-        peer = _peer(model, batches, size, tokenizer)
-        compared = compare(ours, peer, repeats=2 if quick else 5, memory=not quick)
+        theirs = peer(model, batches, size, tokenizer)
+        compared = compare(ours, theirs, repeats=2 if quick else 5, memory=not quick)
         texts = [len(text) for batch in batches for text in batch]
         computed = sum(len(batch) * max(map(len, batch)) for batch in batches)
         setting = (
@@ -118,7 +121,7 @@ def _sentences(size: Size) -> tuple[list[np.ndarray], str]:
     return [np.array([CLS, *row[: LONGEST - 2], SEP]) for row in rows_of], origin
 
 
-def _tokenizer(vocabulary: int) -> HuggingFace:
+def tokenizer_of(vocabulary: int) -> HuggingFace:
     from tokenizers import Tokenizer, models, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -132,7 +135,7 @@ def _tokenizer(vocabulary: int) -> HuggingFace:
     )
 
 
-def _trained(model: nn.Module) -> Callable[[torch.Tensor], None]:
+def stepped(model: nn.Module) -> Callable[[torch.Tensor], None]:
     """Returns what is left of a step once the loss is known."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     model.train()
@@ -150,7 +153,7 @@ def _ours(tokens: list[np.ndarray], size: Size, tokenizer: HuggingFace) -> Calla
     config = EncoderConfig(vocab_size=size.vocabulary, max_position_embeddings=LONGEST, pooler=False, **SHAPE)
     mlm = MaskedLanguageModel(config, tokenizer=tokenizer)
     learner = Learner(Encoder(config), [mlm])
-    step = _trained(learner)
+    step = stepped(learner)
     mean = sum(map(len, tokens)) / len(tokens)
     texts = InMemory([_encoded(text) for text in tokens])
     stream = BatchStream(texts, mlm.collate, tokens=round(size.batch * mean), pool=2 * len(tokens), passes=1)
@@ -171,13 +174,13 @@ def _encoded(tokens: np.ndarray) -> Encoded:
     return Encoded("", tokens, np.full((len(tokens), 2), -1), words, np.zeros_like(tokens))
 
 
-def _random(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
+def random_batches(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
     """Hugging Face's default: batches of random texts."""
     order = np.random.default_rng(1).permutation(len(corpus))[: size.batches * size.batch]
     return [[corpus[place] for place in batch] for batch in order.reshape(size.batches, size.batch)]
 
 
-def _grouped(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
+def grouped(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
     """Hugging Face's grouping by length, sorted within 50 batches. Takes short and long batches evenly."""
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -191,7 +194,7 @@ def _grouped(corpus: list[np.ndarray], size: Size) -> list[list[np.ndarray]]:
     return epoch[every // 2 :: every]
 
 
-def _peer(name: str, batches: list[list[np.ndarray]], size: Size, tokenizer: HuggingFace) -> Callable[[], float]:
+def peer(name: str, batches: list[list[np.ndarray]], size: Size, tokenizer: HuggingFace) -> Callable[[], float]:
     import transformers
 
     torch.manual_seed(0)
@@ -199,7 +202,7 @@ def _peer(name: str, batches: list[list[np.ndarray]], size: Size, tokenizer: Hug
     positions = LONGEST if name.startswith("Bert") else LONGEST + PAD + 1
     config = transformers.BertConfig if name.startswith("Bert") else transformers.XLMRobertaConfig
     model = getattr(transformers, name)(config(max_position_embeddings=positions, **shape))
-    step = _trained(model)
+    step = stepped(model)
     collate = transformers.DataCollatorForLanguageModeling(tokenizer.tokenizer, mlm_probability=0.15)
     examples = [
         [

@@ -23,9 +23,10 @@ from kelm.errors import MissingPart, TextTooLong
 from kelm.typing import Bool, Int, Tensor
 from kelm.visibility import Visibility
 
-__all__ = ["Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "pack", "place"]
+__all__ = ["PARTS", "Batch", "Encoded", "Part", "Targets", "Texts", "Visibility", "pack", "place"]
 
 P = TypeVar("P", bound="Part")
+PARTS = "tokens/"  # units of this beginning are no loss's: tokens of a part of the data, for the log
 
 
 class Part:
@@ -48,23 +49,18 @@ class Part:
     @classmethod
     def join(cls: type[P], parts: Sequence[tuple[P, int, int, int]]) -> P:
         """Returns one part from many, each given with the row, first token and number of its text."""
-        columns: dict[str, Tensor] = {}
-        for column in dataclasses.fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            counts = cls.indices.get(column.name)
-            moved = []
-            for part, row, first, text in parts:
-                values: Tensor = getattr(part, column.name)
-                if counts is not None:
-                    values = torch.where(
-                        values < 0, values, values + {"row": row, "token": first, "text": text}[counts]
-                    )
-                moved.append(values)
-            columns[column.name] = torch.cat(moved)
+        names = [column.name for column in dataclasses.fields(cls)]  # type: ignore[arg-type]  # they are dataclasses
+        columns: dict[str, Tensor] = {name: torch.cat([getattr(one[0], name) for one in parts]) for name in names}
+        sizes = torch.tensor([len(getattr(one[0], names[0])) for one in parts], dtype=torch.long)
+        for name, counts in cls.indices.items():
+            place = ("row", "token", "text").index(counts) + 1
+            shift = torch.tensor([one[place] for one in parts], dtype=torch.long).repeat_interleave(sizes)
+            columns[name] = torch.where(columns[name] < 0, columns[name], columns[name] + shift)
         return cls(**columns)
 
     @property
     def units(self) -> Mapping[str, int]:
-        """Over how many things a loss is a sum, by the loss's name: of what an extension adds because of this part."""
+        """Over how many things a loss is a sum, by its name: of what extensions add because of this part; `PARTS`."""
         return {}
 
     def map(self: P, change: Any) -> P:
@@ -157,8 +153,14 @@ class Encoded:
 
     def having(self, *parts: Part, **changes: Any) -> Encoded:
         """Returns the text with parts added (or replaced) and fields changed."""
-        together = {**self.parts, **{type(part): part for part in parts}}
-        return dataclasses.replace(self, parts=together, **changes)
+        values = {name: getattr(self, name) for name in _COLUMNS}
+        if parts:
+            values["parts"] = {**self.parts, **{type(part): part for part in parts}}
+        values.update(changes)
+        return Encoded(**values)  # dataclasses.replace takes three times as long
+
+
+_COLUMNS = tuple(column.name for column in dataclasses.fields(Encoded))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +233,21 @@ def _find(parts: Mapping[type[Part], Part], kind: type[P], owner: str) -> P:
 def place(lengths: Sequence[int], room: int) -> list[list[int]]:
     """Returns which texts share which row: first-fit decreasing, rows of at most `room` tokens.
 
-    Rows and their texts are in a fixed order (longest first, ties by number).
-    Cost: texts x rows in the worst case; meant for one batch or one pool of texts, not for a corpus.
+    Rows and their texts are in a fixed order (longest first, ties by number). A text longer than a row has its own.
+    Cost: different lengths x rows: of texts of one length each row takes, in order, as many as it has space for.
     """
-    rows: list[list[int]] = []
-    space: list[int] = []
-    for text in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):
-        row = next((row for row, left in enumerate(space) if lengths[text] <= left), len(rows))
-        if row == len(rows):
-            rows.append([])
-            space.append(room)
-        rows[row].append(text)
-        space[row] -= lengths[text]
-    return rows
+    sizes = np.asarray(lengths, dtype=np.int64).reshape(-1)
+    order = np.argsort(-sizes, kind="stable")
+    space, row = np.full(len(sizes), room, dtype=np.int64), np.zeros(len(sizes), dtype=np.int64)
+    opened = 0
+    for texts in np.split(order, np.flatnonzero(np.diff(sizes[order])) + 1) if len(sizes) else ():
+        size = min(max(int(sizes[texts[0]]), 1), room)
+        most = np.append(space[:opened] // size, np.full(len(texts), room // size))
+        row[texts] = np.searchsorted(most.cumsum(), np.arange(len(texts)), side="right")
+        opened = max(opened, int(row[texts].max()) + 1)
+        space[:opened] -= size * np.bincount(row[texts], minlength=opened)
+    together = order[np.argsort(row[order], kind="stable")]
+    return [some.tolist() for some in np.split(together, np.bincount(row).cumsum()[:-1])] if len(sizes) else []
 
 
 def _rows(texts: Sequence[Encoded], room: int | None) -> Sequence[Sequence[int]]:
@@ -259,16 +263,26 @@ def _rows(texts: Sequence[Encoded], room: int | None) -> Sequence[Sequence[int]]
     return place([len(text) for text in texts], room)
 
 
-def _joined(texts: Sequence[Encoded], at: Sequence[tuple[int, int]]) -> dict[type[Part], Part]:
+def _joined(
+    texts: Sequence[Encoded], row: Int[np.ndarray, "text"], first: Int[np.ndarray, "text"]
+) -> dict[type[Part], Part]:
     """Returns the parts of the texts, their indices moved to each text's row and first place."""
-    rows, firsts = (torch.tensor([corner[side] for corner in at]) for side in (0, 1))
-    lengths = torch.tensor([len(text) for text in texts])
+    rows, firsts = torch.from_numpy(row), torch.from_numpy(first)
+    lengths = torch.tensor([len(text) for text in texts], dtype=torch.long)
     joined: dict[type[Part], Part] = {Texts: Texts(rows, firsts, firsts + lengths - 1)}
+    at = list(zip(row.tolist(), first.tolist(), strict=True))
     for kind in dict.fromkeys(kind for text in texts for kind in text.parts):
         joined[kind] = kind.join(
             [(text.parts[kind], *at[number], number) for number, text in enumerate(texts) if kind in text.parts]
         )
     return joined
+
+
+def _code(text: Encoded, codes: Int[np.ndarray, "token"] | None, filling: int) -> Int[np.ndarray, "token"]:
+    """Returns visibility codes of a text; of a plain one `filling`."""
+    if codes is None or text.branch is None or text.anchor is None:
+        return np.full(len(text), filling)
+    return codes
 
 
 def pack(
@@ -278,6 +292,7 @@ def pack(
     objective: str = "",
     room: int | None = None,
     rows: Sequence[Sequence[int]] | None = None,
+    tokens: Sequence[np.ndarray] | None = None,
     units: Mapping[str, int] | None = None,
     parts: Iterable[Part] = (),
     causal: bool = False,
@@ -290,45 +305,42 @@ def pack(
         pad: the vocabulary's padding id.
         room: tokens a row may hold; several short texts then share a row. None: one text a row.
         rows: the numbers of the texts in each row, where something else than `room` decides.
+        tokens: of each text, where they are not its own: as they are seen with some of them masked.
         units: what each loss is summed over (see `Batch.units`).
         parts: ready-made parts of the whole batch.
 
     Raises:
         TextTooLong: a text has more than `room` tokens.
     """
-    lengths = [len(text) for text in texts]
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
     rows = _rows(texts, room) if rows is None else rows
-    width = max((sum(lengths[number] for number in row) for row in rows), default=0)
+    row, first, order = (np.zeros(len(texts), dtype=np.int64) for _ in range(3))
+    for place_of, members in enumerate(rows):
+        row[members], order[members] = place_of, np.arange(len(members))
+        first[members] = lengths[members].cumsum() - lengths[members]
+    width = int((first + lengths).max(initial=0))
+    at = np.repeat(row * width + first - (lengths.cumsum() - lengths), lengths) + np.arange(lengths.sum())
+
+    def laid(values: Sequence[np.ndarray], filling: int) -> Int[Tensor, "row token"]:
+        column = np.full(len(rows) * width, filling, dtype=np.int64)
+        column[at] = np.concatenate([np.zeros(0, np.int64), *values])
+        return torch.from_numpy(column.reshape(len(rows), width))
+
     codes = any(text.branch is not None for text in texts)
+    positions = [np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)]
+    if any(text.positions is not None for text in texts):
+        positions = [np.arange(len(text)) if text.positions is None else text.positions for text in texts]
+    document = laid([np.repeat(order, lengths)], -1)
 
-    shape = (len(rows), width)
-    tokens = np.full(shape, pad, dtype=np.int64)
-    positions, segments = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    document = np.full(shape, -1, dtype=np.int64)
-    branch = np.zeros(shape, dtype=np.int64) if codes else None
-    anchor = np.full(shape, -1, dtype=np.int64) if codes else None
-    at: list[tuple[int, int]] = [(0, 0)] * len(texts)
-    for row, members in enumerate(rows):
-        first = 0
-        for order, number in enumerate(members):
-            text = texts[number]
-            here = (row, slice(first, first + len(text)))
-            tokens[here], segments[here], document[here] = text.tokens, text.segments, order
-            positions[here] = np.arange(len(text)) if text.positions is None else text.positions
-            if branch is not None and anchor is not None and text.branch is not None and text.anchor is not None:
-                branch[here], anchor[here] = text.branch, text.anchor
-            at[number] = (row, first)
-            first += len(text)
-
-    together = {**_joined(texts, at), **{type(part): part for part in parts}}
+    together = {**_joined(texts, row, first), **{type(part): part for part in parts}}
     return Batch(
-        tokens=torch.from_numpy(tokens),
-        positions=torch.from_numpy(positions),
-        segments=torch.from_numpy(segments),
+        tokens=laid([text.tokens for text in texts] if tokens is None else tokens, pad),
+        positions=laid(positions, 0),
+        segments=laid([text.segments for text in texts], 0),
         visibility=Visibility(
-            document=torch.from_numpy(document),
-            branch=None if branch is None else torch.from_numpy(branch),
-            anchor=None if anchor is None else torch.from_numpy(anchor),
+            document=document,
+            branch=laid([_code(text, text.branch, 0) for text in texts], 0) if codes else None,
+            anchor=laid([_code(text, text.anchor, -1) for text in texts], -1) if codes else None,
             causal=causal,
             full=not codes and not causal and bool((document == 0).all()),
         ),

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import torch
 
-from kelm.batch import Encoded, Part
+from kelm.batch import PARTS, Encoded, Part
 from kelm.errors import InputError, closest
 from kelm.typing import Int, Tensor
 
@@ -128,6 +128,17 @@ class Languages(Part):
     first: Int[Tensor, "stretch"]
     last: Int[Tensor, "stretch"]
     language: Int[Tensor, "stretch"]
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """Tokens of each language, for the log."""
+        sizes = (self.last - self.first + 1).tolist()
+        counts: dict[str, int] = {}
+        for number, size, first in zip(self.language.tolist(), sizes, self.first.tolist(), strict=True):
+            if first >= 0:
+                name = f"{PARTS}{code_of(number)}"
+                counts[name] = counts.get(name, 0) + size
+        return counts
 
     def per_token(self, shape: torch.Size) -> Int[Tensor, "row token"]:
         """Returns each token's language, 0 where none is told."""

@@ -13,9 +13,12 @@ Fertility: pieces a word, as in Rust et al., 2021, section 3; of scripts without
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+
+import numpy as np
+from jaxtyping import Int64
 
 from kelm.data.corpus import Corpus, Text
 from kelm.errors import InputError
@@ -27,7 +30,7 @@ from kelm.text.tokenizer import Tokenizer
 from kelm.text.vocabulary import Kind
 from multilingual.corpora.sampling import Sampled, Unit
 
-__all__ = ["Coverage", "coverage", "sample", "shown", "train"]
+__all__ = ["Coverage", "count", "coverage", "sample", "shown", "train"]
 
 _JUDGED = 2000  # texts of a language that are looked at
 
@@ -101,6 +104,16 @@ def train(
     return vocabulary.train(
         texts, size, kind, coverage=coverage, lower=lower, byte_fallback=byte_fallback, sample=2 * most
     )
+
+
+def count(words: Tokenizer, texts: Iterable[Text]) -> Int64[np.ndarray, "vocabulary"]:
+    """Returns how often texts have each token of a vocabulary, special ones not counted."""
+    counts = np.zeros(words.vocabulary_size, np.int64)
+    rest = iter(texts)
+    while some := [text.text for text in islice(rest, 1024)]:
+        for read in words.encode(some):
+            np.add.at(counts, read.tokens[read.words >= 0], 1)
+    return counts
 
 
 def coverage(words: Tokenizer, parts: Mapping[str, Corpus[Text]], most: int = _JUDGED) -> list[Coverage]:

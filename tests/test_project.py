@@ -26,7 +26,7 @@ HEAVY = ("pykeen", "rdflib", "networkx", "datasets", "matplotlib", "sklearn", "s
 DOORS = {  # by which modules a heavy library enters; whatever else needs it asks them
     "accelerate": ("kelm/training/device.py",),
     "fasttext": ("multilingual/identify.py",),
-    "matplotlib": ("kelm/evaluation/page.py", "kg/embeddings/pictures.py", "kg/study/report.py"),
+    "matplotlib": ("kelm/evaluation/drawing.py", "kelm/evaluation/page.py", "kg/study/report.py"),
     "networkx": ("kg/io/networkx.py",),
     "pykeen": ("kg/embeddings/pykeen.py", "kg/embeddings/pykeen_training.py", "kg/io/pykeen.py"),
     "pyoxigraph": ("kg/io/oxigraph.py", "kg/io/terms.py"),

@@ -34,6 +34,7 @@ __all__ = ["application", "commands", "load", "main", "run"]
 
 _OURS = {
     "train": "kelm.cli.train:train",
+    "plan": "kelm.cli.plan:plan",
     "evaluate": "kelm.cli.evaluate:evaluate",
     "compare": "kelm.cli.compare:compare",
     "convert": "kelm.cli.convert:convert",

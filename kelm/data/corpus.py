@@ -82,6 +82,14 @@ class Corpus(ABC, Generic[X]):
     def fingerprint(self) -> str:
         """Returns a digest of what the stream gives: equal digests, equal items."""
 
+    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+        """Returns how often each part of a mixture was read, by its name, after some passes and at a cursor."""
+        return {}
+
+    def together(self, item: X) -> Any:
+        """Returns what items that share a batch have in common; by default any may."""
+        return None
+
 
 class InMemory(Corpus[X]):
     """A corpus of given items: strings, `Text`s or anything with a `number`.

@@ -8,7 +8,7 @@ known of it (mentions of a graph, branches) an enricher adds to any corpus of en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -98,6 +98,9 @@ class Reader(Corpus[Encoded]):
             )
         return windows(encoded, self.length, self.tokenizer.template)
 
+    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+        return self.corpus.read(passes, None if cursor is None else cursor["text"])
+
     def fingerprint(self) -> str:
         attach = [] if self.attach is None else [_named(self.attach)]
         return digest(self.corpus.fingerprint(), self.tokenizer.fingerprint(), self.length, self.long, attach)
@@ -136,6 +139,12 @@ class Enriched(Corpus[Encoded]):
             for enricher in self.enrichers:
                 texts = enricher(texts)
             yield from zip(texts, (cursor for _, cursor in chunk), strict=True)
+
+    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+        return self.corpus.read(passes, cursor)
+
+    def together(self, item: Encoded) -> Any:
+        return self.corpus.together(item)
 
     def fingerprint(self) -> str:
         return digest("Enriched", self.corpus.fingerprint(), [one.fingerprint() for one in self.enrichers])

@@ -140,6 +140,14 @@ class BatchStream(Generic[X]):
         """Returns the place after the last batch that was given, as JSON values."""
         return {**self._settings, "turn": self._turn, "positions": list(self._positions)}
 
+    def read(self) -> dict[str, float]:
+        """Returns how often each part of a mixture was read so far, by its name; nothing of a plain corpus."""
+        parts: dict[str, list[float]] = {}
+        for position in self._positions:
+            for name, times in self._feed.corpus.read(position["pass"], position["cursor"]).items():
+                parts.setdefault(name, []).append(times)
+        return {name: sum(times) / len(times) for name, times in parts.items()}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Makes the next iteration start at `state`, with the very batches that would have followed.
 
@@ -240,7 +248,17 @@ class _Feed(IterableDataset[_Given], Generic[X]):
         return [item for item, _ in read], read[-1][1] if read else None
 
     def _plan(self, items: list[X], random: np.random.Generator | None) -> list[list[int]]:
-        lengths = [self.length(item) for item in items]
+        groups: dict[Any, list[int]] = {}
+        for number, item in enumerate(items):
+            groups.setdefault(self.corpus.together(item), []).append(number)
+        plan = [
+            [some[one] for one in batch] for some in groups.values() for batch in self._planned(some, items, random)
+        ]
+        return plan if random is None or len(groups) == 1 else [plan[one] for one in random.permutation(len(plan))]
+
+    def _planned(self, numbers: list[int], items: list[X], random: np.random.Generator | None) -> list[list[int]]:
+        """Returns the batches of some items, as places among them."""
+        lengths = [self.length(items[number]) for number in numbers]
         if self.room is None:
             return bucketed(lengths, self.tokens, random)
         return packed(lengths, self.tokens, self.room, random)

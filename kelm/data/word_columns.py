@@ -7,11 +7,13 @@
                                          a blank line, or several
     1    It      O
 
+Of CoNLL-U (ten columns) the lines of several words ("8-9") and of words that are not there ("8.1") are left out.
 "# O" with as many columns as the file has, separated by blanks, is a word and no comment.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +61,9 @@ class WordColumns(Files):
         return [self.word, self.tag]
 
 
+_CONLLU, _NO_WORD = 10, re.compile(r"\d+[-.]\d+\t")  # columns; "8-9" and "8.1"
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """What separates the columns of a file, how many there are, and the line that says so."""
@@ -76,7 +81,9 @@ class _Form:
         raise FormatError("no line holds a word", path=path, remedy="Give a file with a word and its tag a line.")
 
     def leaves_out(self, line: str) -> bool:
-        """Whether a line is a comment or begins a document."""
+        """Whether a line is a comment, begins a document, or is none of CoNLL-U's words."""
+        if self.width == _CONLLU and self.separator == "\t" and _NO_WORD.match(line):
+            return True
         if line.startswith("# "):
             return self.separator == "\t" or len(self.cells(line)) != self.width
         return line.startswith("-DOCSTART-")

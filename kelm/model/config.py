@@ -12,8 +12,8 @@ from kelm.errors import KelmError, closest
 
 __all__ = ["FAMILIES", "EncoderConfig", "Family"]
 
-Family = Literal["bert", "roberta", "xlm-roberta"]
-FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta")
+Family = Literal["bert", "roberta", "xlm-roberta", "xlm-roberta-xl"]
+FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
 
 _COUNTS = (
     "vocab_size",
@@ -107,6 +107,11 @@ class EncoderConfig(PreTrainedConfig):
                     f"EncoderConfig: {name}: expected a positive number, found {value!r}. "
                     f"{getattr(type(self), name)} is usual."
                 )
+
+    @property
+    def norms_first(self) -> bool:
+        """Whether a layer's halves norm what they read and not what they give (XLM-R XL and XXL)."""
+        return self.family == "xlm-roberta-xl"
 
     @property
     def position_offset(self) -> int:

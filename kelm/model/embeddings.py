@@ -28,7 +28,7 @@ class Embeddings(nn.Module):
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=pad)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=reserved)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.LayerNorm = None if config.norms_first else nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, vectors: Float[Tensor, "row token width"], batch: Batch) -> Float[Tensor, "row token width"]:
@@ -36,7 +36,7 @@ class Embeddings(nn.Module):
             max=self.token_type_embeddings.num_embeddings - 1
         )  # RoBERTa's table has one row
         total = vectors + self.token_type_embeddings(segments) + self.position_embeddings(batch.positions + self.offset)
-        states: Tensor = self.dropout(self.LayerNorm(total))
+        states: Tensor = self.dropout(total if self.LayerNorm is None else self.LayerNorm(total))
         return states
 
 

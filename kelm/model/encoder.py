@@ -28,7 +28,7 @@ from kelm.model.config import EncoderConfig
 from kelm.model.embeddings import Embeddings, look_up
 from kelm.model.extension import Extension, Step, Stream
 from kelm.model.heads import VocabularyHead
-from kelm.model.layers import Layer
+from kelm.model.layers import Layer, NormsFirst
 from kelm.typing import Float, Tensor
 
 __all__ = ["Encoder", "Extensions"]
@@ -37,11 +37,13 @@ Extensions = Sequence[str] | Mapping[str, Mapping[str, Any]]
 
 
 class Layers(nn.Module):
-    """HF's `encoder`: a namespace of `layer`."""
+    """HF's `encoder`: a namespace of `layer`, and of the last norm where layers norm only what they read."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        kind = NormsFirst if config.norms_first else Layer
+        self.layer = nn.ModuleList(kind(config) for _ in range(config.num_hidden_layers))
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.norms_first else None
 
 
 class Pooler(nn.Module):
@@ -57,7 +59,7 @@ class Pooler(nn.Module):
 
 
 class Encoder(PreTrainedModel):
-    """BERT, RoBERTa or XLM-R, with extensions.
+    """BERT, RoBERTa, XLM-R or XLM-R XL, with extensions.
 
     >>> encoder = Encoder.from_hf("bert-base-uncased", extensions={"ernie": {"table": "vectors"}})  # doctest: +SKIP
     >>> encoder.encode(batch).hidden                                                                # doctest: +SKIP
@@ -66,7 +68,7 @@ class Encoder(PreTrainedModel):
     config_class = EncoderConfig
     base_model_prefix = "encoder_model"  # no submodule of that name: our folders have no head inside
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Layer", "Embeddings"]  # noqa: RUF012  # HF's own attribute
+    _no_split_modules = ["Layer", "NormsFirst", "Embeddings"]  # noqa: RUF012  # HF's own attribute
     _supports_sdpa = True
     config: EncoderConfig
 
@@ -88,7 +90,7 @@ class Encoder(PreTrainedModel):
         """Returns what the encoder makes of a batch.
 
         Args:
-            below: changes what the first layer reads (`Objective.below`).
+            below: changes what the first layer reads.
             trail: keep the states before the first and after every layer in `Stream.trail`.
 
         Raises:
@@ -109,6 +111,8 @@ class Encoder(PreTrainedModel):
             step = self._step(index)
             checkpointed = self.gradient_checkpointing and self.training
             stream = checkpoint(step, stream, use_reentrant=False) if checkpointed else step(stream)
+        if self.encoder.LayerNorm is not None:
+            stream = stream.having(hidden=self.encoder.LayerNorm(stream.hidden))
         for extension in self._extensions():
             stream = extension.finish(stream)
         return stream.having(trail=(*stream.trail, stream.hidden)) if trail else stream

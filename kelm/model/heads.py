@@ -66,6 +66,20 @@ class VocabularyHead(nn.Module):
         ]
         return torch.stack(parts).sum()
 
+    @torch.no_grad()
+    def losses(
+        self,
+        states: Float[Tensor, "target width"],
+        labels: Int[Tensor, "target"],
+        vocabulary: Float[Tensor, "word width"],
+    ) -> Float[Tensor, "target"]:
+        """Returns the cross-entropy of each label, to measure it; there is no gradient."""
+        size = max(1, LOGITS_AT_ONCE // len(vocabulary))
+        parts = zip(self.transform(states).split(size), labels.split(size), strict=True)
+        return torch.cat(
+            [cross_entropy(linear(some, vocabulary, self.bias), wanted, reduction="none") for some, wanted in parts]
+        )
+
 
 def _summed_loss(states: Tensor, labels: Tensor, vocabulary: Tensor, bias: Tensor) -> Tensor:
     return cross_entropy(linear(states, vocabulary, bias), labels, reduction="sum")

@@ -28,8 +28,13 @@ SHARED_FIELDS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size"),
     *("initializer_range", "layer_norm_eps", "pad_token_id"),
 )
-PREFIXES = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta."}
-ARCHITECTURES = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
+PREFIXES = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta.", "xlm-roberta-xl": "roberta."}
+ARCHITECTURES = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "xlm-roberta-xl": "XLMRobertaXL",
+}
 # our head's parameter -> HF's; the decoder's bias is the same tensor, which HF wants to find under both names
 HEADS = {
     "bert": {
@@ -47,7 +52,7 @@ HEADS = {
         "bias": "lm_head.bias",
     },
 }
-HEADS["xlm-roberta"] = HEADS["roberta"]
+HEADS["xlm-roberta"] = HEADS["xlm-roberta-xl"] = HEADS["roberta"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
-"""One Transformer layer (BERT's: attention, add & norm, feed-forward, add & norm), in parts that can be entered.
+"""One Transformer layer (attention and feed-forward network, each with add & norm), in parts that can be entered.
 
-    words = norm(hidden + dense(attention(hidden)))          attend
-    inner = dense(words)                                     expand
-    hidden = norm(words + dense(activation(inner)))          contract
+                BERT, RoBERTa, XLM-R                               XLM-R XL and XXL
+    attend      words = norm(hidden + dense(attention(hidden)))    words = hidden + dense(attention(norm(hidden)))
+    expand      inner = dense(words)                               inner = dense(norm(words))
+    contract    hidden = norm(words + dense(activation(inner)))    hidden = words + dense(activation(inner))
 
-Source: Devlin et al., 2019; Vaswani et al., 2017. Parameters are named as in Hugging Face's BERT.
+Source: Devlin et al., 2019; Vaswani et al., 2017; norms first: Xiong et al., 2020; Goyal et al., 2021 (XLM-R XL).
+Parameters are named as in Hugging Face's BERT and XLM-RoBERTa-XL.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from kelm.typing import Float, Tensor
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-__all__ = ["Layer", "attention"]
+__all__ = ["Layer", "NormsFirst", "attention"]
 
 
 @cache
@@ -87,6 +89,19 @@ class AddAndNorm(nn.Module):
         return normed
 
 
+class Add(nn.Module):
+    """XLM-R XL's `...output`: residual + dropout(dense(x)); what is normed is read and not given."""
+
+    def __init__(self, config: EncoderConfig, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, config.hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
+        added: Tensor = residual + self.dropout(self.dense(inner))
+        return added
+
+
 class Attention(nn.Module):
     """HF's `attention`: a namespace of `self` and `output`."""
 
@@ -97,6 +112,20 @@ class Attention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor | BlockMask | None) -> Tensor:
         attended: Tensor = self.output(self.self(hidden, mask), hidden)
+        return attended
+
+
+class NormedAttention(nn.Module):
+    """XLM-R XL's `attention`: it norms what it reads."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.self = Projections(config)
+        self.output = Add(config, config.hidden_size, config.hidden_dropout_prob)
+        self.self_attn_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor, mask: Tensor | BlockMask | None) -> Tensor:
+        attended: Tensor = self.output(self.self(self.self_attn_layer_norm(hidden), mask), hidden)
         return attended
 
 
@@ -117,10 +146,16 @@ class Layer(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.attention = Attention(config)
+        self.attention = self._attention(config)
         self.intermediate = Intermediate(config)
         self.activation = ACT2FN[config.hidden_act]
-        self.output = AddAndNorm(config, config.intermediate_size)
+        self.output = self._output(config)
+
+    def _attention(self, config: EncoderConfig) -> nn.Module:
+        return Attention(config)
+
+    def _output(self, config: EncoderConfig) -> nn.Module:
+        return AddAndNorm(config, config.intermediate_size)
 
     def attend(self, stream: Stream) -> Float[Tensor, "row token width"]:
         """Returns the states after self-attention, add and norm."""
@@ -142,3 +177,21 @@ class Layer(nn.Module):
     def forward(self, stream: Stream) -> Stream:
         words = self.attend(stream)
         return stream.having(hidden=self.contract(self.activation(self.expand(words)), words))
+
+
+class NormsFirst(Layer):
+    """A layer of XLM-R XL and XXL."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def _attention(self, config: EncoderConfig) -> nn.Module:
+        return NormedAttention(config)
+
+    def _output(self, config: EncoderConfig) -> nn.Module:
+        return Add(config, config.intermediate_size, dropout=0.0)  # HF's has none here
+
+    def expand(self, words: Float[Tensor, "row token width"]) -> Float[Tensor, "row token inner"]:
+        inner: Tensor = self.intermediate(self.LayerNorm(words))
+        return inner

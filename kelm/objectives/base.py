@@ -16,6 +16,7 @@ import numpy as np
 from torch import nn
 
 from kelm.batch import Batch, Encoded
+from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
 from kelm.typing import Float, Tensor
 
@@ -49,9 +50,12 @@ class Objective(nn.Module, ABC, Generic[X]):
     def join(self, others: Mapping[str, Objective[Any]]) -> None:
         """Takes modules of the other objectives of a run as its own, if it shares some; by default none."""
 
-    def below(self, stream: Stream) -> Stream:
-        """Changes what the first layer reads of its batches; by default nothing."""
-        return stream
+    def read(self, encoder: Encoder, batch: Batch) -> Stream:
+        """Returns what the encoder makes of one of its batches; by default by the plain `Encoder.encode`.
+
+        Override it to change what the first layer reads, or to keep the states of all layers.
+        """
+        return encoder.encode(batch)
 
     @abstractmethod
     def loss(self, batch: Batch, stream: Stream) -> Losses:

@@ -12,19 +12,25 @@ least one; special tokens are neither targets nor replacements.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import UInt64
 
 from kelm.batch import Encoded
-from kelm.errors import KelmError
-from kelm.typing import Bool, Int
+from kelm.errors import InputError, KelmError
+from kelm.objectives.base import random_of
+from kelm.typing import Bool, Float, Int
 
-__all__ = ["Kind", "Masking", "whole_words"]
+__all__ = ["Kind", "Masking", "rarity", "whole_words"]
 
 Kind = Literal["token", "word", "span"]
+Masked = tuple[Int[np.ndarray, "token"], Int[np.ndarray, "target"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Masking:
         mask_share, random_share: of the targets, seen as the mask and as a random token; the rest as they are.
         stop: probability that a span ends after a word (the geometric distribution's p); SpanBERT's .2.
         longest: words of a span at most; SpanBERT's 10.
+        weights: of each token of the vocabulary, how likely it is chosen beside others (of kind "token"); see `rarity`.
     """
 
     mask: int
@@ -51,6 +58,7 @@ class Masking:
     random_share: float = 0.1
     stop: float = 0.2
     longest: int = 10
+    weights: Float[np.ndarray, "vocabulary"] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -65,13 +73,46 @@ class Masking:
             raise KelmError(
                 f"Masking: stop {self.stop} must be above 0 and at most 1, longest {self.longest} positive."
             )
+        if self.weights is not None and (self.kind != "token" or len(self.weights) != self.vocabulary):
+            raise KelmError(f"Masking: weights go with kind token, one for each of the {self.vocabulary} tokens.")
         if list(self.special) != sorted(set(self.special)) or len(self.special) >= self.vocabulary:
             raise KelmError("Masking: special ids must ascend, and leave other tokens.")
 
-    def __call__(
-        self, text: Encoded, random: np.random.Generator
-    ) -> tuple[Int[np.ndarray, "token"], Int[np.ndarray, "target"]]:
-        """Returns the tokens as the model sees them, and the places of the targets, ascending."""
+    def __call__(self, texts: Sequence[Encoded], seed: int) -> list[Masked]:
+        """Returns of each text the tokens as the model sees them, and the places of the targets, ascending.
+
+        Randomness is of the seed and the text's number: a text is masked alike in any batch.
+        """
+        if self.kind == "token":
+            return self._tokens(texts, seed)
+        return [self._text(text, random_of(text, seed)) for text in texts]
+
+    def _tokens(self, texts: Sequence[Encoded], seed: int) -> list[Masked]:
+        """Masks single tokens of all texts at once: those with the smallest of random keys, so many of each text."""
+        counts = np.array([len(text) for text in texts], dtype=np.int64)
+        first = counts.cumsum() - counts
+        tokens, words = (np.concatenate([np.zeros(0, np.int64), *column]) for column in _columns(texts))
+        numbers = np.array([text.number for text in texts], dtype=np.uint64)
+        place = np.arange(len(tokens)) - np.repeat(first, counts)
+        drawn = _uniform(np.uint64(seed), np.repeat(numbers, counts), place.astype(np.uint64))
+        maskable = (words >= 0) & _ordinary(self.special, self.vocabulary)[tokens]
+        many = np.add.reduceat(np.append(maskable, 0), first) * (counts > 0) if len(texts) else counts
+        rounding = _uniform(np.uint64(seed), numbers, np.full(len(texts), 2**63, np.uint64))[0]
+        budget = np.minimum(many, np.maximum((many * self.rate + rounding).astype(np.int64), 1))
+        keys = drawn[0] if self.weights is None else -np.log1p(-drawn[0]) / self.weights[tokens]
+        owner = np.repeat(np.arange(len(texts)), counts)
+        order = np.lexsort((np.where(maskable, keys, np.inf), owner))
+        targets = np.sort(order[place < budget[owner]])  # a place is the rank of what is there in order
+        seen, fates = tokens.copy(), drawn[1][targets]
+        seen[targets[fates < self.mask_share]] = self.mask
+        replaced = targets[(fates >= self.mask_share) & (fates < self.mask_share + self.random_share)]
+        seen[replaced] = self._others((drawn[2][replaced] * (self.vocabulary - len(self.special))).astype(np.int64))
+        bounds, ends = np.append(first, len(seen)).tolist(), np.append(0, budget.cumsum()).tolist()
+        inside = place[targets]
+        return [(seen[a:b], inside[c:d]) for (a, b), (c, d) in zip(pairwise(bounds), pairwise(ends), strict=True)]
+
+    def _text(self, text: Encoded, random: np.random.Generator) -> Masked:
+        """Masks words or spans of a text."""
         maskable = ((text.words >= 0) & _ordinary(self.special, self.vocabulary)[text.tokens]).nonzero()[0]
         if not len(maskable):
             return text.tokens, maskable
@@ -87,8 +128,7 @@ class Masking:
         seen = text.tokens.copy()
         seen[targets[fates < self.mask_share]] = self.mask
         replaced = targets[(fates >= self.mask_share) & (fates < self.mask_share + self.random_share)]
-        if len(replaced):
-            seen[replaced] = self._others(len(replaced), random)
+        seen[replaced] = self._others(random.integers(0, self.vocabulary - len(self.special), len(replaced)))
         return seen, targets
 
     @property
@@ -100,8 +140,6 @@ class Masking:
         self, text: Encoded, maskable: Int[np.ndarray, "maskable"], budget: int, random: np.random.Generator
     ) -> list[Int[np.ndarray, "unit"]]:
         """Returns the places to be masked together, at most `budget` in all (but at least one unit)."""
-        if self.kind == "token":
-            return [random.choice(maskable, budget, replace=False)]
         words = whole_words(text, maskable)
         if self.kind == "word":
             return self._words(words, budget, random)
@@ -143,11 +181,60 @@ class Masking:
         shares = self.stop * (1 - self.stop) ** np.arange(self.longest)
         return int(np.searchsorted(shares.cumsum() / shares.sum(), random.random(), side="right")) + 1
 
-    def _others(self, count: int, random: np.random.Generator) -> Int[np.ndarray, "count"]:
-        """Returns random tokens that are not special."""
-        drawn = random.integers(0, self.vocabulary - len(self.special), count)
+    def _others(self, drawn: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
+        """Returns tokens that are not special, by their number among these."""
         special = np.array(self.special, dtype=np.int64)
         return drawn + np.searchsorted(special - np.arange(len(special)), drawn, side="right")
+
+
+def _columns(texts: Sequence[Encoded]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    return [text.tokens for text in texts], [text.words for text in texts]
+
+
+def _uniform(
+    seed: np.uint64, number: UInt64[np.ndarray, "draw"], place: UInt64[np.ndarray, "draw"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns three random numbers in [0, 1) for each place of each text, by hashing (splitmix64's finalizer)."""
+    mixed = _mixed(_mixed(_mixed(np.full_like(number, seed)) + number) + place)
+    found = []
+    for _ in range(3):
+        mixed = _mixed(mixed + _GOLDEN)
+        found.append((mixed >> np.uint64(11)) * 2.0**-53)
+    return found[0], found[1], found[2]
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(numbers: UInt64[np.ndarray, "draw"]) -> UInt64[np.ndarray, "draw"]:
+    """Returns each number's hash, one to one (Steele, Lea and Flood, 2014)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: UInt64[np.ndarray, "draw"] = numbers ^ (numbers >> np.uint64(31))
+    return mixed
+
+
+def rarity(counts: str | Path, exponent: float, vocabulary: int) -> Float[np.ndarray, "vocabulary"]:
+    """Returns count ** -exponent of each token, so that rare ones are chosen more often than they come.
+
+    Source: Conneau and Lample, 2019, section 3.3 (there .5: "the square root of their invert frequencies").
+
+    Args:
+        counts: a file of NumPy's with how often each token comes, as `kelm vocab count` writes it.
+
+    Raises:
+        InputError: it is no such file, or of another vocabulary.
+    """
+    try:
+        found = np.load(counts, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        remedy = "Write it: kelm vocab count words --text en=en.txt --out counts.npy"
+        raise InputError(f"{counts} cannot be read ({error})", field="counts", remedy=remedy) from error
+    if found.shape != (vocabulary,):
+        problem = f"{counts} has {found.shape} counts, the vocabulary {vocabulary} tokens"
+        raise InputError(problem, field="counts", remedy="Count with the vocabulary of this run.")
+    powers: Float[np.ndarray, "vocabulary"] = np.maximum(found, 1).astype(np.float64) ** -exponent
+    return powers
 
 
 @lru_cache(maxsize=16)

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 
 from kelm.batch import Batch, Encoded, Targets, Texts, pack
+from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Stream
 from kelm.model.heads import VocabularyHead
-from kelm.objectives.base import Losses, Objective, random_of
+from kelm.objectives.base import Losses, Objective
 from kelm.objectives.masking import Kind, Masking
+from kelm.objectives.masking import rarity as weights_of
+from kelm.objectives.next_sentence import NextSentenceHead
 from kelm.text.tokenizer import Tokenizer, check_fits
 from kelm.typing import Int
 
@@ -51,9 +54,9 @@ class MaskedLanguageModelCollate:
 
     def masked(self, texts: Sequence[Encoded], seed: int) -> tuple[Batch, list[Int[np.ndarray, "target"]]]:
         """Returns the batch, and of each text the places of its targets."""
-        masked = [self.masking(text, random_of(text, seed)) for text in texts]
-        changed = [text.having(tokens=seen) for text, (seen, _) in zip(texts, masked, strict=True)]
-        batch = pack(changed, pad=self.pad, objective=self.objective, room=self.room)
+        masked = self.masking(texts, seed)
+        seen = [some for some, _ in masked]
+        batch = pack(texts, pad=self.pad, objective=self.objective, room=self.room, tokens=seen)
         places = [some for _, some in masked]
         labels = [text.tokens[some] for text, some in zip(texts, places, strict=True)]
         targets = targets_at(batch, places, labels)
@@ -66,9 +69,13 @@ class MaskedLanguageModel(Objective[Encoded]):
     Args:
         tokenizer: tells the mask, padding and special tokens; only asked here, not kept.
         rate, kind, mask_share, random_share, stop, longest: see `Masking`; the defaults are BERT's.
+        rarity, counts: choose tokens by count ** -rarity, see `kelm.objectives.masking.rarity`; 0.5 is XLM's.
+        next_sentence: ask as well whether the second of two texts follows the first (BERT); the corpus must say it, as
+            `monolingual_text` with ``follows`` does.
 
     Raises:
         VocabularyMismatch: the tokenizer and the model have different vocabularies.
+        InputError: rarity without counts or counts without rarity, and see `rarity`.
     """
 
     collate: MaskedLanguageModelCollate
@@ -84,9 +91,14 @@ class MaskedLanguageModel(Objective[Encoded]):
         random_share: float = 0.1,
         stop: float = 0.2,
         longest: int = 10,
+        rarity: float = 0.0,
+        counts: str | None = None,
+        next_sentence: bool = False,
     ) -> None:
         super().__init__()
         check_fits(tokenizer, config)
+        if (rarity > 0) != (counts is not None):
+            raise InputError("rarity and counts go together", field="counts", remedy="Give both, or neither.")
         self.name = "mlm"
         self.head = VocabularyHead(config)
         masking = Masking(
@@ -99,10 +111,15 @@ class MaskedLanguageModel(Objective[Encoded]):
             random_share=random_share,
             stop=stop,
             longest=longest,
+            weights=None if counts is None else weights_of(counts, rarity, tokenizer.vocabulary_size),
         )
+        self.next_sentence = NextSentenceHead(config) if next_sentence else None
         self.collate = MaskedLanguageModelCollate(masking, tokenizer.pad)
 
     def loss(self, batch: Batch, stream: Stream) -> Losses:
         targets = batch[Targets]
         states = stream.hidden[targets.row, targets.token]
-        return {self.name: self.head.loss(states, targets.label, stream.vocabulary)}
+        losses = {self.name: self.head.loss(states, targets.label, stream.vocabulary)}
+        if self.next_sentence is not None:
+            losses["next_sentence"] = self.next_sentence.loss(batch, stream)
+        return losses

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from unicodedata import is_normalized
 
 import numpy as np
 
 from kelm.errors import CheckpointError
 from kelm.text.assembly import Assembling, Pieces, Template, begins_of, begun, table
 from kelm.text.fast import as_fast
-from kelm.text.spans import trimmed, word_numbers
+from kelm.text.proto import NORMALIZER, field, fields
+from kelm.text.spans import ragged, trimmed, word_numbers
+from kelm.typing import Int
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -63,6 +66,9 @@ class SentencePiece(Assembling):
         self._own = {number: id for id, number in shown if number not in self.special or number == self.unk}
         self._special = table(self.special - {self.unk}, self.vocabulary_size)
         self._begins = begins_of(self._ids.items(), self.vocabulary_size)
+        self._shapes = np.array([_shape(own, id) for id in range(size)], dtype=np.int64)
+        self._dummy = own.normalize("a").index("a")  # "▁a": a mark before each text
+        self._read_singly = _read_singly(model)
 
     def _id_of(self, piece: str, own: int) -> int:
         if piece in self._ids:
@@ -96,15 +102,39 @@ class SentencePiece(Assembling):
         return len(self._pieces_by_id)
 
     def _pieces(self, texts: list[str]) -> Pieces:
-        found = self._processor.encode(texts, return_type="offset_mapping", num_threads=1)
-        lists = [one["ids"] for one in found]
-        counts = np.array([len(ids) for ids in lists])
-        total = int(counts.sum())
-        tokens = self._numbers[np.fromiter(chain.from_iterable(lists), dtype=np.int64, count=total)]
-        flat = chain.from_iterable(chain.from_iterable(one["offsets"] for one in found))
-        spans = trimmed(np.fromiter(flat, dtype=np.int64, count=2 * total).reshape(total, 2), texts, counts)
+        lists = self._processor.encode(texts, num_threads=1)
+        counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
+        own = np.fromiter(chain.from_iterable(lists), dtype=np.int64, count=int(counts.sum()))
+        tokens = self._numbers[own]
+        spans = self._spans(texts, own, counts)
         words = word_numbers(begun(self._begins[tokens]), self._special[tokens], counts)
         return Pieces(tokens, spans, words, counts)
+
+    def _spans(
+        self, texts: list[str], own: Int[np.ndarray, "token"], counts: Int[np.ndarray, "text"]
+    ) -> Int[np.ndarray, "token 2"]:
+        """Returns where each piece lies: by the pieces' lengths where each character is read as one, else as told."""
+        shapes = self._shapes[own]
+        ends, first = shapes[:, 0].cumsum(), counts.cumsum() - counts
+        before = np.append(0, ends)[first]
+        sizes = np.append(0, ends)[first + counts] - before
+        place = ends - np.repeat(before + self._dummy, counts)  # of the end, in its text
+        start, end = place - shapes[:, 0] + shapes[:, 1], place - shapes[:, 2]
+        spans = np.stack([start, end], axis=1)
+        spans[start >= end] = -1
+        odd = [
+            number
+            for number, (text, size) in enumerate(zip(texts, sizes.tolist(), strict=True))
+            if size != len(text) + self._dummy or not self._read_singly(text)
+        ]
+        if odd:
+            chosen = [texts[number] for number in odd]
+            told = self._processor.encode(chosen, return_type="offset_mapping", num_threads=1)
+            flat = chain.from_iterable(chain.from_iterable(one["offsets"] for one in told))
+            many = counts[odd]
+            slow = np.fromiter(flat, dtype=np.int64, count=2 * int(many.sum())).reshape(-1, 2)
+            spans[ragged(first[odd], many)] = trimmed(slow, chosen, many)
+        return spans
 
     def decode(self, ids: Iterable[int]) -> str:
         own = (self._own.get(int(id)) for id in ids)
@@ -147,3 +177,34 @@ class SentencePiece(Assembling):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+_UNTOLD = 1 << 40  # longer than any text: the length of what is not known by its piece
+
+
+def _shape(model: SentencePieceProcessor, id: int) -> tuple[int, int, int]:
+    """Returns a piece's length, and how many of its characters are spaces at its beginning and at its end."""
+    if model.is_unknown(id) or model.is_byte(id) or model.is_control(id):
+        return _UNTOLD, 0, 0
+    piece = model.id_to_piece(id)
+    return len(piece), len(piece) - len(piece.lstrip("▁")), len(piece) - len(piece.rstrip("▁"))
+
+
+def _read_singly(model: bytes) -> Callable[[str], bool]:
+    """Returns what tells of a text that a model's normalizer gives no character more than one.
+
+    Then no character was left out either if what was read is as long as the text.
+    """
+    name = dict(fields(field(model, NORMALIZER))).get(1, b"")
+    if name == b"identity":
+        return lambda text: True
+    if name in (b"nfkc", b"nmt_nfkc"):
+        return lambda text: is_normalized("NFKC", text)
+    if name in (b"nfkc_cf", b"nmt_nfkc_cf"):
+        return _folds_singly
+    return lambda text: False
+
+
+def _folds_singly(text: str) -> bool:
+    folded = text.casefold()
+    return len(folded) == len(text) and is_normalized("NFKC", text) and is_normalized("NFKC", folded)

@@ -31,6 +31,7 @@ from kelm.data.folders import aside
 from kelm.errors import CheckpointError, UnsafeFile
 from kelm.model import hub
 from kelm.training.learner import Learner
+from kelm.training.sharding import divided, fitted, whole
 from kelm.typing import Tensor
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "clean",
     "load",
     "load_weights",
+    "moments",
     "prune",
     "random_state",
     "read_tensors",
@@ -74,8 +76,14 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdecimal())
 
 
-def save(folder: Path, learner: Learner, optimizer: torch.optim.Optimizer, state: State) -> Path:
+def save(
+    folder: Path, learner: Learner, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor], state: State
+) -> Path:
     """Writes a checkpoint into `folder` and returns its path; one that is already there stays as it is.
+
+    Args:
+        weights: the learner's state, undivided (`sharding.whole`).
+        moments: what `moments` returned.
 
     Raises:
         CheckpointError: the disk is full or not writable; nothing half-written remains.
@@ -84,23 +92,31 @@ def save(folder: Path, learner: Learner, optimizer: torch.optim.Optimizer, state
     if path.exists():
         return path
     with aside(path) as new:
-        save_weights(new / "model", learner)
-        save_file(_moments(learner, optimizer), new / "optimizer.safetensors")
+        save_weights(new / "model", learner, weights)
+        save_file(dict(moments), new / "optimizer.safetensors")
         (new / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
     return path
 
 
-def save_weights(path: Path, learner: Learner) -> None:
-    """Writes a folder that opens with `Encoder.from_pretrained`, and the objectives' weights beside it."""
+def save_weights(path: Path, learner: Learner, weights: Mapping[str, Tensor]) -> None:
+    """Writes a folder that opens with `Encoder.from_pretrained`, and the objectives' weights beside it.
+
+    Args:
+        weights: the learner's state, undivided.
+    """
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        learner.encoder.save_pretrained(path)
+        learner.encoder.save_pretrained(path, state_dict=_below(weights, "encoder."))
     finally:
         if shown:
             logging.enable_progress_bar()
-    heads = {name: tensor.detach().cpu().clone() for name, tensor in learner.objectives.state_dict().items()}
+    heads = {name: tensor.detach().cpu().clone() for name, tensor in _below(weights, "objectives.").items()}
     save_file(heads, path / "heads.safetensors")
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def load(path: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> State:
@@ -169,7 +185,7 @@ def _remedy(path: Path) -> str:
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        module.load_state_dict(dict(tensors), strict=True)
+        module.load_state_dict(fitted(tensors, module.state_dict()), strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit this model: {error}. Resume with the run's own recipe.") from error
 
@@ -180,23 +196,30 @@ def _names(learner: Learner, optimizer: torch.optim.Optimizer) -> list[str]:
     return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _moments(learner: Learner, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def moments(learner: Learner, optimizer: torch.optim.Optimizer, keep: bool = True) -> dict[str, Tensor]:
+    """Returns the optimizer's state by parameter, undivided; all processes call it together.
+
+    Args:
+        keep: False in processes that only take part and get nothing.
+    """
     names = _names(learner, optimizer)
-    return {
-        f"{names[number]}/{key}": value.detach().cpu().contiguous()
-        for number, moments in optimizer.state_dict()["state"].items()
-        for key, value in moments.items()
+    found = {
+        f"{names[number]}/{key}": value.detach()
+        for number, of_one in optimizer.state_dict()["state"].items()
+        for key, value in of_one.items()
     }
+    return {name: value.cpu().contiguous() for name, value in whole(found, keep).items()}
 
 
 def _place_moments(path: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
     numbers = {name: number for number, name in enumerate(_names(learner, optimizer))}
+    parameters = dict(learner.named_parameters())
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in read_tensors(path).items():
         name, _, moment = key.rpartition("/")
         if name not in numbers:
             raise CheckpointError(f"{path}: no parameter is called {name}. Resume with the run's own recipe.")
-        moments.setdefault(numbers[name], {})[moment] = value
+        moments.setdefault(numbers[name], {})[moment] = value if value.ndim == 0 else divided(value, parameters[name])
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -20,7 +20,7 @@ from kelm.data.corpus import Corpus
 from kelm.data.reader import Enriched, Enricher, Reader
 from kelm.data.sources import Dataset, JsonLines, Table, TextFiles
 from kelm.errors import CheckpointError, InputError, KelmError, RecipeError, closest
-from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
+from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub, presets
 from kelm.objectives.base import Objective
 from kelm.text.tokenizer import Tokenizer
 from kelm.text.tokenizer import open as open_tokenizer
@@ -28,7 +28,18 @@ from kelm.training.checkpoint import read_tensors
 from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Options, Recipe
 from kelm.training.recipe_file import convert
 
-__all__ = ["Parts", "corpus", "dataset", "encoder", "enrichers", "make", "objective", "tokenizer"]
+__all__ = [
+    "Parts",
+    "corpus",
+    "dataset",
+    "encoder",
+    "enrichers",
+    "is_ours",
+    "make",
+    "objective",
+    "open_encoder",
+    "tokenizer",
+]
 
 SIMPLE = (str, int, float, bool)
 
@@ -90,13 +101,14 @@ def encoder(recipe: Recipe, words: Tokenizer) -> Encoder:
             raise RecipeError("unknown key", field=f"model.config.{name}", remedy=closest(name, known))
     extensions = {name: _extension_options(name, options) for name, options in model.extensions.items()}
     if model.hf is None:
-        sized = {"vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
+        size = {} if model.preset is None else presets.fields(model.preset, "model.preset")
+        sized = {**size, "vocab_size": words.vocabulary_size, "pad_token_id": words.pad, **model.config}
         return _made({**sized, "extensions": extensions}, Encoder)
-    if not _ours(model.hf):
+    if not is_ours(model.hf):
         fields = {**hub.read_fields(model.hf), **model.config, "extensions": extensions}
         hf, changes = model.hf, model.config
         return _made(fields, lambda _: Encoder.from_hf(hf, extensions=extensions, **changes))
-    opened = _open(model.hf, model.config)
+    opened = open_encoder(model.hf, model.config)
     if extensions and list(extensions) != list(opened.extensions):
         have = ", ".join(opened.extensions) or "none"
         raise RecipeError(
@@ -289,7 +301,8 @@ def _names(kind: str) -> list[str]:
     return sorted(point.name for point in entry_points(group=f"kelm.{kind}"))
 
 
-def _ours(name_or_path: str) -> bool:
+def is_ours(name_or_path: str) -> bool:
+    """Whether a checkpoint is one of kelm's own."""
     try:
         described = json.loads((hub.folder(name_or_path) / "config.json").read_text(encoding="utf-8"))
         return bool(described["model_type"] == EncoderConfig.model_type)
@@ -297,7 +310,12 @@ def _ours(name_or_path: str) -> bool:
         return False  # `Encoder.from_hf` tells what is wrong
 
 
-def _open(name_or_path: str, changes: Mapping[str, Any]) -> Encoder:
+def open_encoder(name_or_path: str, changes: Mapping[str, Any]) -> Encoder:
+    """Opens a checkpoint of kelm's own.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     path = hub.folder(name_or_path)
     if not any((path / f"model.safetensors{index}").is_file() for index in ("", ".index.json")):
         hub.read_weights(path)  # raises: there are none, or pickles
@@ -316,7 +334,7 @@ def _open(name_or_path: str, changes: Mapping[str, Any]) -> Encoder:
 
 def _fill_heads(made: Objective[Any], start: str) -> None:
     """Goes on with the heads of the checkpoint: ours by name, Hugging Face's vocabulary head wherever there is one."""
-    if not _ours(start):
+    if not is_ours(start):
         heads = [module for module in made.modules() if isinstance(module, VocabularyHead)]
         try:
             weights = hub.head_weights(start) if heads else {}

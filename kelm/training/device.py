@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object, reduce
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    broadcast_object_list,
+    gather_object,
+    parse_flag_from_env,
+    reduce,
+)
 from torch import nn
 
 from kelm.batch import Batch
@@ -48,8 +54,8 @@ def accelerator(precision: str) -> Accelerator:
     Raises:
         RecipeError: the device cannot compute in that precision.
     """
-    wanted = "no" if precision == "fp32" else precision
-    if precision == "fp16" and process().device.type == "cpu":  # accelerate would compute in fp32 and not say so
+    wanted, here = "no" if precision == "fp32" else precision, process()
+    if precision == "fp16" and here.device.type == "cpu":  # accelerate would compute in fp32 and not say so
         raise RecipeError("fp16 needs a GPU", field="train.precision", remedy="Use fp32 or bf16.")
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()  # one process may train several models, each in its own precision
@@ -65,7 +71,8 @@ def accelerator(precision: str) -> Accelerator:
 
 def process() -> PartialState:
     """Returns which process this is, and of how many."""
-    return PartialState()
+    # accelerate takes each of several processes on CPUs for the only one, unless it is told that CPUs are meant
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 def leave() -> None:

@@ -27,6 +27,7 @@ from kelm.data.tagged_words import Tagged
 from kelm.errors import CheckpointError, InputError, RecipeError, closest
 from kelm.model import Encoder
 from kelm.tasks.base import Task
+from kelm.text.tokenizer import Tokenizer
 from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training import construct
 from kelm.training.held_out import HeldOut, Measured
@@ -34,10 +35,24 @@ from kelm.training.learner import Learner
 from kelm.training.recipe import CorpusChoice, ObjectiveChoice, Recipe
 from kelm.training.recipe_file import read
 
-__all__ = ["FinishedRun", "New", "open"]
+__all__ = ["FinishedRun", "New", "encoder_of", "open"]
 
 New = str | tuple[str, str] | list[str]
 """A text, two that are read together, or the words of one."""
+
+
+def encoder_of(name_or_path: str | Path) -> tuple[Encoder, Tokenizer]:
+    """Opens the encoder, for evaluation, and the tokenizer of a finished run or of a checkpoint, whoever wrote it.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    if (Path(name_or_path) / "recipe.toml").is_file():
+        run = open(name_or_path)
+        return run.learner.encoder, run.parts.tokenizer
+    name = str(name_or_path)
+    made = construct.open_encoder(name, {}) if construct.is_ours(name) else Encoder.from_hf(name)
+    return made.eval(), open_tokenizer(name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,8 +32,8 @@ class Learner(nn.Module):
         return {**self._objective(batch).loss(batch, stream), **stream.losses}
 
     def read(self, batch: Batch) -> Stream:
-        """Returns what the encoder makes of a batch, with what its objective does below the first layer."""
-        return self.encoder.encode(batch, below=self._objective(batch).below)
+        """Returns what the encoder makes of a batch, read as its objective reads."""
+        return self._objective(batch).read(self.encoder, batch)
 
     def _objective(self, batch: Batch) -> Objective[Any]:
         objective = self.objectives[batch.objective]

@@ -3,9 +3,12 @@
 log.jsonl   {"step": 20, "steps": 10, "loss": 5.1, "rate": 4e-5, "norm": 1.3, "tokens_per_second": 9000,
              "losses": {"mlm": 5.1}}
             {"step": 100, "scores": {"mlm/loss": 4.2}}
+             of data in parts, such as languages, also
+             "tokens": {"en": 90112, "sw": 41208}, "passes": {"mlm": {"en": 0.4, "sw": 2.1}}
 
 Losses are means over the `steps` since the line before, or since the run was resumed; steps left out do not count.
-Rate and norm are those of the last of them. What is no number is null.
+Rate and norm are those of the last of them. Tokens and passes are those since the run began; passes are told to a pool
+of texts. What is no number is null.
 """
 
 from __future__ import annotations
@@ -27,12 +30,31 @@ from kelm.data.folders import file_aside
 from kelm.errors import CheckpointError
 from kelm.training.recipe import Logging
 
-__all__ = ["Log", "Record"]
+__all__ = ["Log", "Read", "Record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Of each part of the data the tokens so far, and for each objective how often the part was read."""
+
+    tokens: Mapping[str, int]
+    passes: Mapping[str, Mapping[str, float]]
+
+    def told(self, most: int = 8) -> str:
+        """Returns a line: the passes over the parts of which most was read."""
+        named = {name: times for passes in self.passes.values() for name, times in passes.items()}
+        first = sorted(self.tokens, key=lambda name: -self.tokens[name])[:most]
+        parts = [
+            f"{name} {self.tokens[name]:,}" + (f" ({named[name]:.2f} passes)" if name in named else "")
+            for name in first
+        ]
+        more = len(self.tokens) - len(first)
+        return ", ".join(parts) + (f", and {more} more: see log.jsonl" if more else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One step: its losses by part, their weighted sum, learning rate, the gradient's norm and real tokens."""
+    """One step: its losses by part, their weighted sum, rate, the gradient's norm, real tokens, all that was read."""
 
     step: int
     loss: float
@@ -40,6 +62,7 @@ class Record:
     rate: float
     norm: float
     tokens: int
+    read: Read | None = None
 
 
 class Log:
@@ -102,7 +125,8 @@ class Log:
             "norm": last.norm,
             "tokens_per_second": round(sum(record.tokens for record in records) / (self._clock - before)),
         }
-        self._line({"step": last.step, "steps": len(records), **numbers, "losses": losses})
+        read = {} if last.read is None else {"tokens": last.read.tokens, "passes": last.read.passes}
+        self._line({"step": last.step, "steps": len(records), **numbers, "losses": losses, **read})
         self._plot(last.step, numbers | losses)
         told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
         if self._bar is not None:
@@ -110,6 +134,8 @@ class Log:
         else:
             speed = f"{numbers['tokens_per_second']:,} tokens/s"
             self.say(f"step {last.step} of {self._steps}: {told}, rate {last.rate:.2e}, {speed}")
+        if last.read is not None and last.step == self._steps:
+            self.say(f"tokens read: {last.read.told()}")
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
         """Takes an evaluation."""

@@ -19,6 +19,7 @@ class Progress:
 
     Attributes:
         tokens, seconds: so far.
+        parts: tokens of each part of the data that says which it is, such as a language, so far.
         losses: means of the last step, by part.
         scores, scored: the last evaluation and its step.
         best, best_step: the best value of the chosen metric and its step.
@@ -29,6 +30,7 @@ class Progress:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    parts: Mapping[str, int] = field(default_factory=dict)
     losses: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     scored: int = 0

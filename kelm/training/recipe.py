@@ -1,7 +1,7 @@
 """A recipe says everything about a run: frozen dataclasses, written as TOML (`kelm.training.recipe_file`).
 
 name = "mlm on my text"
-[model]           hf = "bert-base-uncased"          or [model.config] family = "bert", hidden_size = 256, ...
+[model]           hf = "bert-base-uncased"          or preset = "xlm-r-base", or [model.config] hidden_size = 256, ...
 [model.extensions.ernie]                            its options
 [tokenizer]       path = "bert-base-uncased"
 [[objectives]]    name = "mlm", options = { rate = 0.15 }
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kelm.errors import RecipeError
+from kelm.model import presets
 from kelm.training.bounds import COUNT, FACTOR, MEMORY, NORM, NOT_NEGATIVE, POSITIVE, SEED
 
 __all__ = [
@@ -40,14 +41,16 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """Which encoder: `hf` (a folder or a Hub name; also a folder of ours), or a fresh one by `config`.
+    """Which encoder: `hf` (a folder or a Hub name; also a folder of ours), or a fresh one by `preset` or `config`.
 
     Attributes:
-        config: fields of `EncoderConfig`; with `hf`, the fields to override (dropout, attention kernel).
+        preset: the size of a published model (`kelm.model.presets`), with the tokenizer's vocabulary.
+        config: fields of `EncoderConfig`; with `hf` or `preset`, those to override (dropout, attention kernel).
         extensions: options of each extension by its plug-in name, first is innermost.
     """
 
     hf: str | None = None
+    preset: str | None = None
     config: Options = field(default_factory=dict)
     extensions: Mapping[str, Options] = field(default_factory=dict)
 
@@ -228,8 +231,13 @@ def check(recipe: Recipe) -> None:
         raise wrong("objectives", "only some objectives have a rate", "Give all of them a rate, or none.")
     if (recipe.train.steps is None) == (recipe.train.passes is None):
         raise wrong("train.steps", "one of train.steps and train.passes is needed", "Give one of the two.")
-    if recipe.model.hf is None and not recipe.model.config:
+    model = recipe.model
+    if model.hf is None and model.preset is None and not model.config:
         raise wrong("model", "no model is chosen", 'Set model.hf = "folder or name", or fill [model.config].')
+    if model.preset is not None:
+        if model.hf is not None:
+            raise wrong("model.preset", "a checkpoint has its own size", "Give model.hf or model.preset.")
+        presets.fields(model.preset, "model.preset")
     if recipe.model.hf is None and recipe.tokenizer.path is None:
         raise wrong("tokenizer.path", "a fresh model needs a tokenizer", "Set tokenizer.path.")
     if recipe.evaluation.patience is not None and (recipe.evaluation.metric is None or recipe.evaluation.every is None):

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,11 @@ import torch
 
 from kelm.errors import CheckpointError, KelmError, RecipeError, TrainingDiverged, closest
 from kelm.tasks.base import Scores
-from kelm.training import checkpoint, device, optim
+from kelm.training import checkpoint, device, optim, sharding
 from kelm.training.device import everyone
 from kelm.training.held_out import check_metric
 from kelm.training.learner import Learner
-from kelm.training.log import Log, Record
+from kelm.training.log import Log, Read, Record
 from kelm.training.progress import Progress, Reason, Result
 from kelm.training.recipe import Checkpoints, Evaluation, Logging, Optimization, Training
 from kelm.training.signals import Interrupts
@@ -150,16 +151,18 @@ class Trainer:
         for name, value in (item for entry, _, _ in told for item in entry.items()):
             losses[name] = losses.get(name, 0.0) + value
         skipped = self.progress.skipped + 1 if wrong else 0
-        tokens = self.progress.tokens + work.tokens
-        self.progress = replace(self.progress, step=step, tokens=tokens, losses=losses, skipped=skipped)
+        tokens, parts = self.progress.tokens + work.tokens, dict(Counter(self.progress.parts) + work.parts)
+        self.progress = replace(self.progress, step=step, tokens=tokens, parts=parts, losses=losses, skipped=skipped)
         if not wrong:
             total = sum(self._weight(name.partition("/")[0]) * value for name, value in losses.items())
-            self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens))
+            read = Read(parts, {name: stream.read() for name, stream in self.streams.items()}) if parts else None
+            self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens, read))
         return next((number for _, _, number in told if number is not None), None)
 
     def _step(self, factor: float) -> float:
         """Clips the gradient and updates the weights, unless it is not finite; returns its norm."""
-        norm = float(self.accelerator.clip_grad_norm_(self.learner.parameters(), self.optim.clip or math.inf))
+        clipped = self.accelerator.clip_grad_norm_(self.learner.parameters(), self.optim.clip or math.inf)
+        norm = float(sharding.whole({"norm": clipped})["norm"])
         if math.isfinite(norm) or self.accelerator.scaler is not None:  # which leaves out such a step, and notes it
             for group in self.optimizer.param_groups:
                 group["lr"] = self.optim.rate * group["scale"] * factor
@@ -177,8 +180,9 @@ class Trainer:
         means: list[Tensor] = []
         for number, batch in enumerate(work.batches):
             last = number == len(work.batches) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self._called):
-                losses = self._called(batch.having(origins=(), cursor=None).to(self.accelerator.device))
+            with nullcontext() if last else self._apart():
+                with self.accelerator.autocast():
+                    losses = self._called(batch.having(origins=(), cursor=None).to(self.accelerator.device))
                 parts = {name: value / work.units(batch.objective, name) for name, value in losses.items()}
                 named += [(_key(batch.objective, name), number) for name in parts]
                 means += [value.detach() for value in parts.values()]
@@ -192,6 +196,14 @@ class Trainer:
             if not math.isfinite(value):
                 wrong.append((name, value, work.batches[number].origins))
         return sums, wrong
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """Lets gradients add up in each process, until they are exchanged in the step's last pass backward."""
+        called = self._called
+        apart: AbstractContextManager[None] = (
+            sharding.unsynchronized(called) if sharding.is_sharded(called) else self.accelerator.no_sync(called)
+        )
+        return apart
 
     def _weight(self, objective: str) -> float:
         return self.weights.get(objective, 1.0)
@@ -214,7 +226,7 @@ class Trainer:
         if self.evaluate is None:
             return False
         self._called.eval()
-        with torch.no_grad(), self.accelerator.autocast():
+        with torch.no_grad(), self.accelerator.autocast(), sharding.gathered(self._called):
             scores = dict(device.agreed(self.evaluate(self.learner)))
         self._called.train()
         step, metric = self.progress.step, self.evaluation.metric
@@ -231,7 +243,8 @@ class Trainer:
             return False
         self.progress = replace(self.progress, best=scores[metric], best_step=step, waited=0)
         if self.folder is None:
-            self._best_weights = {name: value.to("cpu", copy=True) for name, value in self.learner.state_dict().items()}
+            found = sharding.whole(self.learner.state_dict())
+            self._best_weights = {name: value.to("cpu", copy=True) for name, value in found.items()}
         return True
 
     def _lost_patience(self) -> bool:
@@ -282,7 +295,10 @@ class Trainer:
                 "random": checkpoint.random_state(),
             }
         )
-        if self.accelerator.is_main_process:
+        main = self.accelerator.is_main_process
+        weights = sharding.whole(self.learner.state_dict(), keep=main)
+        moments = checkpoint.moments(self.learner, self.optimizer, keep=main)
+        if main:
             scaler = self.accelerator.scaler
             state = checkpoint.State(
                 step=self.progress.step,
@@ -291,7 +307,7 @@ class Trainer:
                 processes=processes,
             )
             place = self.folder / "checkpoints"
-            checkpoint.save(place, self.learner, self.optimizer, state)
+            checkpoint.save(place, self.learner, weights, moments, state)
             checkpoint.prune(place, self.checkpoints.keep, self.progress.best_step)
         self.accelerator.wait_for_everyone()
 
@@ -304,14 +320,16 @@ class Trainer:
             self._score()
         self._save()
         if self._best_weights is not None:
-            self.learner.load_state_dict(self._best_weights)
+            self.learner.load_state_dict(sharding.fitted(self._best_weights, self.learner.state_dict()))
         elif self.folder is not None and self.progress.best_step is not None:
             best = self.folder / "checkpoints" / f"step-{self.progress.best_step:08d}" / "model"
             checkpoint.load_weights(best, self.learner)
         self.learner.eval()
-        if self.folder is not None and self.accelerator.is_main_process:
+        main = self.accelerator.is_main_process
+        weights = sharding.whole(self.learner.state_dict(), keep=main)
+        if self.folder is not None and main:
             with checkpoint.aside(self.folder / "model") as new:
-                checkpoint.save_weights(new, self.learner)
+                checkpoint.save_weights(new, self.learner, weights)
         self.accelerator.wait_for_everyone()
 
     def _prepare(self) -> None:
@@ -323,8 +341,12 @@ class Trainer:
         if self.train.compile:
             call.compile()
         self._frozen = optim.freeze(self.learner, self.optim)
+        sharded = sharding.asked(self.train.precision)
+        if sharded:
+            sharding.shard(call.to(self.accelerator.device))
         self.optimizer = optim.optimizer(self.learner.named_parameters(), self.optim)
-        self._called, self._stepper = self.accelerator.prepare(call, self.optimizer)
+        prepared: Any = (call, self.optimizer) if sharded else self.accelerator.prepare(call, self.optimizer)
+        self._called, self._stepper = prepared
 
 
 def _key(objective: str, loss: str) -> str:

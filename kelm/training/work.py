@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from kelm.batch import Batch, Texts
+from kelm.batch import PARTS, Batch, Texts
 from kelm.training.device import everyone
 
 __all__ = ["Batches", "Work", "draw", "turn"]
@@ -35,6 +35,9 @@ class Batches(Protocol):
 
     def restore(self, state: Any) -> None:
         """Makes the next iteration start at a position."""
+
+    def read(self) -> Mapping[str, float]:
+        """Returns how often each part of a mixture was read so far, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class Work:
     def tokens(self) -> int:
         """Real tokens in all processes."""
         return sum(counts[TOKENS] for counts in self.counts.values())
+
+    @property
+    def parts(self) -> Counter[str]:
+        """Tokens of each part of the data that says which it is, such as a language, in all processes."""
+        named = ((name, count) for counts in self.counts.values() for name, count in counts.items())
+        return _total(Counter({name.removeprefix(PARTS): count}) for name, count in named if name.startswith(PARTS))
 
 
 def turn(names: Sequence[str], rates: Mapping[str, float] | None, seed: int, step: int) -> list[str]:

@@ -9,38 +9,24 @@ The numbers come from functions of their own. Equal numbers give equal bytes wit
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from xml.sax.saxutils import escape
 
 import numpy as np
 from jaxtyping import Float64
 
-from kelm.data.folders import file_aside
+from kelm.evaluation.drawing import COLORS, figure
 from kg.embeddings.confusion import Confusion, relation_confusion
 from kg.embeddings.entity_map import EntityMap, Projection, entity_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kg.embeddings.embedding import KnowledgeGraphEmbedding
     from kg.embeddings.pykeen import PykeenEmbedding
     from kg.graph import KnowledgeGraph
 
 __all__ = ["Curve", "curve", "draw", "draw_confusion", "draw_curve", "draw_map"]
 
-_STYLE: Any = {
-    "svg.hashsalt": "kelm",  # ids of an SVG are random otherwise
-    "svg.fonttype": "none",  # text stays text: small, searchable, in any script
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-_COLORS = ("#1b7f4d", "#5b8fd6", "#c9a227", "#b5483a", "#7a5aa6", "#3aa6a0", "#d97fb0", "#7f6a4f", "#4a4a4a")
 _OTHER = "#cfcfcf"
 _LONGEST = 28  # characters of a name on an axis
 
@@ -100,15 +86,15 @@ def draw(
 
 def draw_curve(history: Sequence[Mapping[str, float]], path: Path) -> Path:
     """Draws loss, and MRR where it was measured, by epochs and by seconds."""
-    parts = [("loss", "loss of a question", _COLORS[1]), ("mrr", "validation MRR", _COLORS[0])]
+    parts = [("loss", "loss of a question", COLORS[1]), ("mrr", "validation MRR", COLORS[0])]
     lines = [(curve(history, name), label, color) for name, label, color in parts]
     lines = [line for line in lines if len(line[0].values)]
     told = "; ".join(
         f"{label} from {line.values[0]:.3g} to {line.values[-1]:.3g} in {line.epochs[-1]:.0f} epochs"
         for line, label, _ in lines
     )
-    with _figure(path, "Training", told, (7.5, 2.3 * len(lines) + 0.4)) as figure:
-        axes = figure.subplots(len(lines), 2, squeeze=False, sharey="row", sharex="col")
+    with figure(path, "Training", told, (7.5, 2.3 * len(lines) + 0.4)) as drawn:
+        axes = drawn.subplots(len(lines), 2, squeeze=False, sharey="row", sharex="col")
         for row, (line, label, color) in zip(axes, lines, strict=True):
             row[0].plot(line.epochs, line.values, color=color, marker=".")
             row[1].plot(line.seconds, line.values, color=color, marker=".")
@@ -124,11 +110,11 @@ def draw_map(found: EntityMap, path: Path) -> Path:
     """Draws the map; a point whose type has no color of its own is gray."""
     legend = ", ".join(f"{name} ({count:,})" for name, count in found.legend) or "no types"
     told = f"{len(found.entities):,} entities by type: {legend}. Labeled: {', '.join(found.labels)}"
-    with _figure(path, "Map of entities", told, (7.5, 6.5)) as figure:
-        axes = figure.subplots()
+    with figure(path, "Map of entities", told, (7.5, 6.5)) as drawn:
+        axes = drawn.subplots()
         for kind in range(-1, len(found.legend)):
             points = found.points[found.kinds == kind]
-            color = _OTHER if kind < 0 else _COLORS[kind % len(_COLORS)]
+            color = _OTHER if kind < 0 else COLORS[kind % len(COLORS)]
             name, count = ("other", len(points)) if kind < 0 else found.legend[kind]
             if len(points):  # as an image: thousands of marks would be a large file
                 how = {"s": 9, "color": color, "linewidths": 0, "alpha": 0.75, "rasterized": True}
@@ -151,8 +137,8 @@ def draw_confusion(found: Confusion, names: Sequence[str], path: Path) -> Path:
     own = [f"{name} {shares[row, row]:.0%}" for row, name in enumerate(names)]
     told = f"Share of the triples whose own relation fits best: {', '.join(own)}"
     title, area = "Which relation fits held-out triples best?", (3.2 + 0.36 * size, 2.4 + 0.3 * size)
-    with _figure(path, title, told, area) as figure:
-        axes = figure.subplots()
+    with figure(path, title, told, area) as drawn:
+        axes = drawn.subplots()
         image = axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, aspect="auto")
         rows = [f"{_short(name)} ({count:,.0f})" for name, count in zip(names, found.counts.sum(1), strict=True)]
         axes.set_xticks(range(size + 1), [*map(_short, names), "any other"], rotation=90, fontsize=7)
@@ -163,7 +149,7 @@ def draw_confusion(found: Confusion, names: Sequence[str], path: Path) -> Path:
             share = float(shares[row, column])
             color = "white" if share > 0.6 else "black"
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=color)
-        figure.colorbar(image, label="share of the row's triples")
+        drawn.colorbar(image, label="share of the row's triples")
     return path
 
 
@@ -171,22 +157,3 @@ def _short(name: str) -> str:
     """Returns the name, cut where it is long; matplotlib shall take it for no formula and for no hidden label."""
     name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
     return name.replace("$", r"\$").replace("_", "\N{NO-BREAK SPACE}_", name.startswith("_"))
-
-
-@contextmanager
-def _figure(path: Path, title: str, told: str, size: tuple[float, float]) -> Iterator[Any]:
-    """Gives an empty figure and writes it, with title and description, when it is drawn."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's fonts will have it
-        figure = Figure(figsize=size, layout="constrained")
-        yield figure
-        figure.suptitle(title, fontsize=11)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", dpi=120, metadata={"Date": None, "Title": title})
-    head, mark, rest = text.getvalue().partition("</title>")
-    head = head.replace("<svg ", '<svg role="img" ')
-    with file_aside(path) as new:
-        new.write_text(f"{head}{mark}\n <desc>{escape(told)}</desc>{rest}", encoding="utf-8")

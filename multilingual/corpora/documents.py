@@ -147,6 +147,7 @@ def translated_documents(
     alpha: float = 0.0,
     unit: Unit = "texts",
     length: int | None = None,
+    identifier: str | None = None,
     seed: int = 0,
 ) -> Corpus[Encoded]:
     """Returns documents whose every second sentence is its translation. Registered as ``translated_documents``.
@@ -157,11 +158,12 @@ def translated_documents(
         sentences: of a document at most; longer ones are divided.
         alpha, unit: how often each pair of languages is drawn, see `Sampled`; Unicoder draws all alike.
         length: tokens of a document; longer ones are split between words. None: as many as the model reads.
+        identifier: the path of fastText's model; the first pairs must be in their languages (`check_languages`).
 
     Raises:
         InputError, FormatError: see `parallel_text`; or fewer than 2 sentences.
     """
-    parts = pair_parts(files, columns=columns, order="given", seed=seed)
+    parts = pair_parts(files, columns=columns, order="given", seed=seed, identifier=identifier)
     documents = {name: Documents(part, most=sentences, order=order, seed=seed) for name, part in parts.items()}
     sampled = Sampled(documents, alpha=alpha, unit=unit, seed=seed)
     longest = min(length or config.longest, config.longest) - (sentences - 1)  # room for the separators between

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import numpy as np
 from kelm.data.corpus import Text
 from kelm.errors import InputError, closest
 from multilingual.corpora.duplicates import Duplicates, NearDuplicates
+from multilingual.corpora.fluency import Fluent
 from multilingual.corpora.language_rules import InLanguage, Script
 from multilingual.corpora.rules import Clean, Judge, Length, LengthRatio, Rule, Same, Step, sides_of
 
@@ -30,6 +32,7 @@ __all__ = [
     "AsMap",
     "Clean",
     "Duplicates",
+    "Fluent",
     "InLanguage",
     "Length",
     "LengthRatio",
@@ -78,7 +81,7 @@ class Tally:
 def _shown(text: Text) -> str:
     sides = (" ".join(side[: 4 * _SHOWN].split()) for side in sides_of(text))
     short = " ||| ".join(side if len(side) <= _SHOWN else f"{side[: _SHOWN - 3]}..." for side in sides)
-    return f"{text.origin}: {short}" if text.origin else short
+    return f"{Path(text.origin).name}: {short}" if text.origin else short
 
 
 @dataclass
@@ -105,11 +108,11 @@ class Report:
 
     def table(self) -> list[list[str]]:
         """Returns a row for each step, and below it one for each reason, the most frequent first."""
-        rows = [["step", "seen", "dropped", "share", "examples"]]
+        rows = [["step", "seen", "dropped", "share", "example"]]
         for tally in self.steps:
             rows.append([tally.name, f"{tally.seen:,}", *_part(tally.dropped.total(), tally.seen), ""])
             for reason, count in tally.dropped.most_common():
-                rows.append([f"  {reason}", "", *_part(count, tally.seen), " | ".join(tally.examples[reason])])
+                rows.append([f"  {reason}", "", *_part(count, tally.seen), tally.examples[reason][0]])
         return rows
 
 

@@ -209,6 +209,7 @@ def translation_or_not(
     alpha: float = 0.0,
     unit: Unit = "texts",
     length: int | None = None,
+    identifier: str | None = None,
     seed: int = 0,
 ) -> Corpus[Encoded]:
     """Returns pairs labeled "translation" or "other", half of each. Registered as ``translation_or_not``.
@@ -221,12 +222,13 @@ def translation_or_not(
         width, steps: of the retriever, which is trained when this is made: some seconds on a CPU for 500 steps.
         alpha, unit: how often each pair of languages is drawn, see `Sampled`; Unicoder draws all alike.
         length: tokens of a pair at most; the longer side is cut first. None: as many as the model reads.
+        identifier: the path of fastText's model; the first pairs must be in their languages (`check_languages`).
 
     Raises:
         InputError, FormatError: see `parallel_text` and `Paraphrases`.
     """
     options: dict[str, Any] = {"hardest": hardest, "width": width, "steps": steps, "order": order, "most": most}
-    parts = pair_parts(files, columns=columns, order="given", seed=seed)
+    parts = pair_parts(files, columns=columns, order="given", seed=seed, identifier=identifier)
     told = {name: Paraphrases(part, tokenizer, **options, seed=seed) for name, part in parts.items()}
     sampled = Sampled(told, alpha=alpha, unit=unit, seed=seed)
     attach = _Told(Labeled("label", LABELS))

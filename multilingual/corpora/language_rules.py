@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -24,7 +25,7 @@ from multilingual.corpora.rules import Rule, sides_of
 from multilingual.identify import Identified, LanguageIdentifier
 from multilingual.languages import language, script_of
 
-__all__ = ["Identifier", "InLanguage", "Script", "script_share"]
+__all__ = ["Identifier", "InLanguage", "Script", "check_languages", "script_share"]
 
 
 def _codes(text: Text, languages: tuple[str, ...]) -> list[str]:
@@ -107,7 +108,8 @@ class Script(Rule):
     """Keeps texts whose letters are in the script of their language (`script_of`), at least a `share` of them.
 
     A language may be written in an unusual script if its code says so ("sr-latn"). Those whose script nobody knows
-    pass. Reasons: "other script" if no letter is in it, "mixed scripts" if too few are, "no letters".
+    pass. Reasons: "other script" if no letter is in it, "mixed scripts" if too few are, "no letters", and "swapped"
+    for a pair whose sides are each in the other's script.
 
     Args:
         share: over 0, up to 1; names and terms in Latin letters are usual in most languages.
@@ -125,7 +127,13 @@ class Script(Rule):
         FACTOR.check(self.share, "share")
 
     def keep(self, text: Text) -> str:
-        for side, code in zip(sides_of(text), _codes(text, self.languages), strict=True):
+        codes = _codes(text, self.languages)
+        reason = self._reason(sides_of(text), codes)
+        turned = len(codes) == 2 and reason and not self._reason(sides_of(text)[::-1], codes)
+        return "swapped" if turned else reason
+
+    def _reason(self, sides: Sequence[str], codes: Sequence[str]) -> str:
+        for side, code in zip(sides, codes, strict=True):
             if not (script := script_of(language(code))):
                 continue
             share = script_share(side, script)
@@ -195,6 +203,38 @@ class InLanguage(Rule):
 
     def _meant(self, label: str) -> str:
         return _base(dict(self.called).get(label, label))
+
+
+_LOOKED_AT = 500
+
+
+def check_languages(texts: Iterable[Text], field: str, identifier: str | Path | Identifier | None = None) -> None:
+    """Does nothing if most of the first 500 texts may be in their languages: by script, and by an identifier if given.
+
+    Raises:
+        InputError: most are not, or the sides of most pairs are swapped; names the field.
+        CheckpointError, MissingDependency: see `LanguageIdentifier.open`.
+    """
+    some = list(islice(texts, _LOOKED_AT))
+    rules: list[Rule] = [Script()] if identifier is None else [Script(), InLanguage(identifier)]
+    for rule in rules:
+        reasons = rule.reasons(some)
+        wrong = {
+            place: reason
+            for place, reason in enumerate(reasons)
+            if reason not in ("", "no letters", "mixed scripts") and not reason.endswith("unsure")
+        }
+        if 2 * len(wrong) <= len(some):
+            continue
+        most, count = Counter(wrong.values()).most_common(1)[0]
+        first = some[next(place for place, reason in wrong.items() if reason == most)]
+        if most == "swapped":
+            remedy = "Change the two files, columns or names of languages."
+            raise InputError(f"{count} of the first {len(some)} pairs are swapped", field=field, remedy=remedy)
+        told = " and ".join(sorted(_codes(first, ())))
+        problem = f"{len(wrong)} of the first {len(some)} texts are not in {told}; most often: {most}"
+        remedy = f"Look at {first.origin or first.text[:40]!r}; name its language, with an unusual script: hi-latn."
+        raise InputError(problem, field=field, remedy=remedy)
 
 
 @cache

@@ -12,29 +12,29 @@ read line by line; a pair of which one side is blank is passed over.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
-from xml.etree import ElementTree
 
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus, Cursor, Shard, Text, digest
-from kelm.data.files import damage, fingerprint, lines, opened, read
+from kelm.data.files import fingerprint, lines, read
 from kelm.data.reader import Reader
 from kelm.data.sources import JsonLines, Table
 from kelm.errors import FormatError, InputError
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
-from multilingual.corpora.sampling import Sampled, Unit, in_languages
+from multilingual.corpora.language_rules import check_languages
+from multilingual.corpora.sampling import OneLanguage, Sampled, Unit, in_languages
+from multilingual.corpora.translation_memory import Tmx
 from multilingual.languages import language
 
 __all__ = ["Aligned", "Keyed", "Order", "Tmx", "pair_parts", "parallel_text", "translations"]
 
 Order = Literal["given", "mixed"]
-_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_CODES = {"bpt", "ept", "it", "ph", "ut"}  # what TMX keeps of a layout: no words
 
 
 class Aligned(Corpus[Text]):
@@ -145,84 +145,6 @@ def _as_many(first: Path, second: Path) -> int:
     return counts[0]
 
 
-class Tmx(Corpus[Text]):
-    """A translation memory: of each unit the first segments in both languages. A cursor is the next unit's number.
-
-    Args:
-        languages: codes, in the order of a pair; `xml:lang` may spell them otherwise.
-
-    Raises:
-        FormatError: when read, if it is no XML, or no unit has both languages.
-
-    Cost: continuing in the middle reads the file from its start.
-    """
-
-    def __init__(self, path: str | Path, languages: tuple[str, str]) -> None:
-        self.path, self.languages = Path(path), languages
-
-    def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
-        number, met = 0, set[str]()
-        for place, unit in enumerate(self._units(), 1):
-            met |= unit.keys()
-            first, second = (unit.get(code, "").strip() for code in self.languages)
-            if first and second:
-                if number >= (start or 0) and shard.owns(number):
-                    yield Text(first, second, number, f"{self.path}, unit {place}"), number + 1
-                number += 1
-        if not number:
-            raise FormatError(
-                f"no unit has both {self.languages[0]} and {self.languages[1]}; the file has {', '.join(sorted(met))}",
-                path=self.path,
-                field="languages",
-                remedy="Name two of these.",
-            )
-
-    def _units(self) -> Iterator[dict[str, str]]:
-        with opened(self.path) as (file, _):
-            try:
-                for event, element in ElementTree.iterparse(file, events=("start", "end")):
-                    name = element.tag.rpartition("}")[2]
-                    if event == "start" and name == "body":
-                        body = element
-                    elif event == "end" and name == "tu":
-                        yield {self._code(side): _words(side) for side in reversed(element.findall("{*}tuv"))}
-                        body.clear()  # what was read is kept nowhere
-            except ElementTree.ParseError as error:
-                raise FormatError(
-                    f"this is no XML ({error})",
-                    path=self.path,
-                    line=error.position[0],
-                    remedy="Export the memory again.",
-                ) from None
-            except Exception as error:
-                if found := damage(error, self.path, 0):
-                    raise found from error
-                raise
-
-    def _code(self, side: ElementTree.Element) -> str:
-        tag = side.get(_LANG) or side.get("lang") or ""
-        try:
-            return language(tag)
-        except InputError:
-            return tag  # of a language that is not asked for
-
-    def fingerprint(self) -> str:
-        return digest("Tmx", self.languages, fingerprint(self.path))
-
-
-def _words(side: ElementTree.Element) -> str:
-    segment = side.find("{*}seg")
-    return "" if segment is None else " ".join("".join(_spoken(segment)).split())
-
-
-def _spoken(element: ElementTree.Element) -> Iterator[str]:
-    yield element.text or ""
-    for child in element:
-        if child.tag.rpartition("}")[2] not in _CODES:
-            yield from _spoken(child)
-        yield child.tail or ""
-
-
 class _Pairs(Corpus[Text]):
     """Pairs with their languages, of which half, by their numbers, come the other way round."""
 
@@ -276,10 +198,32 @@ def translations(
     if len(named) == 1:
         corpus = _one_file(named[0], (first, second), columns)
     elif len(named) == 2:
+        _check_order(named, (first, second))
         corpus = (Keyed if all(".tsv" in path.suffixes for path in named) else Aligned)(*named)
     else:
         raise InputError(f"expected one file or two, found {len(named)}", field="files", remedy="Name others apart.")
     return _Pairs(corpus, (first, second), order, seed)
+
+
+def _check_order(paths: Sequence[Path], languages: tuple[str, str]) -> None:
+    """Does nothing unless each file's name ends in the other side's language."""
+    told = [_told(path, languages) for path in paths]
+    if told == list(languages[::-1]):
+        problem = (
+            f"{paths[0].name} and {paths[1].name} are named {', '.join(told)}, the languages are {', '.join(languages)}"
+        )
+        raise InputError(problem, field="files", remedy="Give the files in the order of the languages.")
+
+
+def _told(path: Path, languages: tuple[str, str]) -> str:
+    """Returns the language that the last telling part of a file's name tells."""
+    for part in reversed(re.split(r"[._\-]", path.name.lower())):
+        try:
+            if part and (code := language(part)) in languages:
+                return code
+        except InputError:
+            continue
+    return ""
 
 
 def _one_file(path: Path, languages: tuple[str, str], columns: Sequence[int | str]) -> Corpus[Text]:
@@ -301,9 +245,17 @@ def _one_file(path: Path, languages: tuple[str, str], columns: Sequence[int | st
 
 
 def pair_parts(
-    files: Mapping[str, str | Sequence[str]], *, columns: Sequence[int | str], order: Order, seed: int
+    files: Mapping[str, str | Sequence[str]],
+    *,
+    columns: Sequence[int | str],
+    order: Order,
+    seed: int,
+    identifier: str | None = None,
 ) -> dict[str, Corpus[Text]]:
     """Returns the pairs of each two languages, ``{"en-de" = ["train.en", "train.de"]}``, by that name.
+
+    Args:
+        identifier: the path of fastText's model; the first pairs must be in their languages (`check_languages`).
 
     Raises:
         InputError, FormatError: see `translations`; an InputError names the field ``files.en-de``.
@@ -317,6 +269,7 @@ def pair_parts(
         except InputError as error:
             field = "columns" if error.field == "columns" else f"files.{name}"
             raise InputError(error.problem, field=field, remedy=error.remedy) from error
+        check_languages((text for text, _ in parts[name].stream()), f"files.{name}", identifier)
     return parts
 
 
@@ -327,9 +280,12 @@ def parallel_text(
     config: EncoderConfig,
     columns: Sequence[int | str] = (0, 1),
     order: Order = "mixed",
-    alpha: float = 1.0,
+    alpha: float | Sequence[float] = 1.0,
+    phases: Sequence[int] = (),
     unit: Unit = "texts",
     length: int | None = None,
+    pure: bool = False,
+    identifier: str | None = None,
     seed: int = 0,
 ) -> Corpus[Encoded]:
     """Returns sentences with their translations and languages, a pair in a row. Registered as ``parallel_text``.
@@ -338,12 +294,15 @@ def parallel_text(
         files: of each pair of languages, ``{"en-de" = ["train.en", "train.de"], "en-sw" = "en-sw.tsv"}``; see
             `translations` for the formats. A script is joined by "_": "en-zh_hant".
         columns, order: see `translations`.
-        alpha, unit: how often each pair of languages is drawn, see `Sampled`; 1 takes each text once a pass.
+        alpha, phases, unit: how often each pair of languages is drawn, see `Sampled`; 1 takes each text once a pass.
         length: tokens of a pair at most; the longer side is cut first. None: as many as the model reads.
+        pure: a batch has pairs of the same two languages (XLM); otherwise of all.
+        identifier: the path of fastText's model; the first pairs must be in their languages (`check_languages`).
 
     Raises:
         InputError, FormatError: see `translations` and `Sampled`.
     """
-    parts = pair_parts(files, columns=columns, order=order, seed=seed)
-    sampled = Sampled(parts, alpha=alpha, unit=unit, seed=seed)
-    return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)
+    parts = pair_parts(files, columns=columns, order=order, seed=seed, identifier=identifier)
+    sampled = Sampled(parts, alpha=alpha, phases=phases, unit=unit, seed=seed)
+    kind = OneLanguage if pure else Reader
+    return kind(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)

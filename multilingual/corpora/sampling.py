@@ -27,11 +27,14 @@ from jaxtyping import Float64
 from kelm.batch import Encoded
 from kelm.data.corpus import Corpus, Cursor, Shard, Text, digest
 from kelm.data.reader import Reader
+from kelm.data.sentence_pairs import SentencePairs
 from kelm.data.sources import JsonLines, TextFiles
 from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
+from kelm.objectives.next_sentence import attach_next_sentence
 from kelm.text.tokenizer import Tokenizer
-from multilingual.languages import language, with_languages
+from multilingual.corpora.language_rules import check_languages
+from multilingual.languages import Languages, language, with_languages
 
 __all__ = ["Sampled", "Unit", "in_languages", "monolingual_text", "shares", "texts_of"]
 
@@ -54,45 +57,64 @@ class Sampled(Corpus[Text]):
 
     Args:
         parts: a corpus by its name, in most cases that of its language.
-        alpha: 1: as they come; 0: all languages alike; 0.3 is XLM-R's.
+        alpha: 1: as they come; 0: all languages alike; 0.3 is XLM-R's. Several are taken one after the other, as in
+            mmBERT (Marone et al., 2025: 0.7, 0.5, 0.3); the languages go on where they stood.
+        phases: with several alphas, for how many texts each but the last is kept; then comes a pass by the last.
         unit: of n: "texts" (XLM's sentences) or "bytes" of UTF-8.
 
     Attributes:
         counts: texts and bytes of each part.
 
     Raises:
-        InputError: no part, a part without a text, or an alpha that is negative or not finite.
+        InputError: no part, a part without a text, an alpha that is negative or not finite, or not one phase less.
 
     Cost: all is read once to count it, when this is made; then each shard reads the lines of all.
     """
 
     def __init__(
-        self, parts: Mapping[str, Corpus[Text]], *, alpha: float = 0.3, unit: Unit = "texts", seed: int = 0
+        self,
+        parts: Mapping[str, Corpus[Text]],
+        *,
+        alpha: float | Sequence[float] = 0.3,
+        phases: Sequence[int] = (),
+        unit: Unit = "texts",
+        seed: int = 0,
     ) -> None:
         if not parts:
             raise InputError("no file is given", field="files", remedy="Name a language and its file.")
-        if not 0 <= alpha < float("inf"):
-            raise InputError(f"alpha is {alpha}", field="alpha", remedy="Give 0 or more; 0.3 is usual.")
+        self.alphas = (float(alpha),) if isinstance(alpha, int | float) else tuple(alpha)
+        self.phases = tuple(phases)
+        for one in self.alphas:
+            if not 0 <= one < float("inf"):
+                raise InputError(f"alpha is {one}", field="alpha", remedy="Give 0 or more; 0.3 is usual.")
+        if len(self.phases) != len(self.alphas) - 1 or min(self.phases, default=1) < 1:
+            problem = f"{len(self.alphas)} alphas have {len(self.phases)} phases"
+            raise InputError(problem, field="phases", remedy="Give texts, 1 or more, for each alpha but the last.")
         if unit not in get_args(Unit):
             raise InputError(f"unit is {unit}", field="unit", remedy=f"Give one of {', '.join(get_args(Unit))}.")
-        self.parts, self.alpha, self.unit, self.seed = dict(parts), alpha, unit, seed
+        self.parts, self.unit, self.seed = dict(parts), unit, seed
         self.counts = {name: _counted(name, part) for name, part in parts.items()}
 
     @cached_property
     def probabilities(self) -> Mapping[str, float]:
-        """How likely each part is drawn."""
+        """How likely each part is drawn, in the last phase."""
+        return dict(zip(self.parts, self._shares(self.alphas[-1]), strict=True))
+
+    def _shares(self, alpha: float) -> list[float]:
         place = get_args(Unit).index(self.unit)
-        found = shares([counts[place] for counts in self.counts.values()], self.alpha)
-        return dict(zip(self.parts, found.tolist(), strict=True))
+        found: list[float] = shares([counts[place] for counts in self.counts.values()], alpha).tolist()
+        return found
 
     @property
     def times(self) -> Mapping[str, float]:
         """How often a pass reads the texts of each part."""
-        return {name: self.probabilities[name] * self._end / texts for name, (texts, _) in self.counts.items()}
+        lengths = [*self.phases, self._end]
+        drawn = np.array(lengths) @ np.array([self._shares(one) for one in self.alphas])
+        return {name: float(count) / self.counts[name][0] for name, count in zip(self.parts, drawn, strict=True)}
 
     @property
     def _end(self) -> float:
-        """After so many draws the part that is read least is read up."""
+        """After so many draws, all by the last phase, the part that is read least is read up."""
         return max(texts / self.probabilities[name] for name, (texts, _) in self.counts.items())
 
     def table(self) -> list[list[str]]:
@@ -103,32 +125,50 @@ class Sampled(Corpus[Text]):
         return rows
 
     def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
-        starts = np.random.default_rng(self.seed).random(len(self.parts)).tolist()
-        begun: Any = start or {"draw": 0, "taken": dict.fromkeys(self.parts, 0), "at": {}}
-        taken, at = dict(begun["taken"]), dict(begun["at"])
-        names, p, end = list(self.parts), list(self.probabilities.values()), self._end
+        nothing = dict.fromkeys(self.parts, 0)
+        begun: Any = start or {"draw": 0, "phase": 0, "taken": nothing, "before": nothing, "at": {}}
+        taken, before, at = dict(begun["taken"]), dict(begun["before"]), dict(begun["at"])
+        sources = {name: self._endless(name, at.get(name)) for name in self.parts}
+        draws = count(begun["draw"])
+        for phase in range(begun["phase"], len(self.alphas)):
+            for name in self._turns(phase, dict(taken)):
+                draw = next(draws)
+                text, at[name] = next(sources[name])
+                taken[name] += 1
+                if shard.owns(draw):
+                    cursor = {"draw": draw + 1, "phase": phase, "taken": dict(taken), "before": before, "at": dict(at)}
+                    yield replace(text, number=draw), cursor
+            before = {name: before[name] + taken[name] for name in self.parts}
+            taken = dict(nothing)
+
+    def _turns(self, phase: int, taken: dict[str, int]) -> Iterator[str]:
+        """Yields which part comes next until the phase ends; `taken` were drawn in it before."""
+        last = phase + 1 == len(self.alphas)
+        end, left = (self._end, None) if last else (float("inf"), self.phases[phase] - sum(taken.values()))
+        names, p = list(self.parts), self._shares(self.alphas[phase])
+        starts = np.random.default_rng(self.seed).random(len(names)).tolist()
         due = [((taken[name] + starts[place]) / p[place], place) for place, name in enumerate(names)]
         heapify(due)
-        sources = {name: self._endless(name, at.get(name)) for name in names}
-        for draw in count(begun["draw"]):
+        for _ in count() if left is None else range(left):
             when, place = due[0]
             if when >= end:
                 return
-            name = names[place]
-            text, at[name] = next(sources[name])
-            taken[name] += 1
-            heapreplace(due, ((taken[name] + starts[place]) / p[place], place))
-            if shard.owns(draw):
-                yield replace(text, number=draw), {"draw": draw + 1, "taken": dict(taken), "at": dict(at)}
+            taken[names[place]] += 1
+            yield names[place]
+            heapreplace(due, ((taken[names[place]] + starts[place]) / p[place], place))
 
     def _endless(self, name: str, start: Cursor | None) -> Iterator[tuple[Text, Cursor]]:
         for _ in count():
             yield from self.parts[name].stream(Shard(), start)
             start = None
 
+    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+        now = {name: 0 if cursor is None else cursor["before"][name] + cursor["taken"][name] for name in self.parts}
+        return {name: passes * self.times[name] + now[name] / self.counts[name][0] for name in self.parts}
+
     def fingerprint(self) -> str:
         parts = {name: part.fingerprint() for name, part in self.parts.items()}
-        return digest("Sampled", parts, self.alpha, self.unit, self.seed)
+        return digest("Sampled", parts, self.alphas, self.phases, self.unit, self.seed)
 
 
 def _counted(name: str, part: Corpus[Text]) -> tuple[int, int]:
@@ -161,6 +201,20 @@ def in_languages(encoded: Encoded, text: Text) -> Encoded:
     return with_languages(encoded, text.fields["language"], text.fields.get("pair_language"))
 
 
+def _pair_in_language(encoded: Encoded, text: Text) -> Encoded:
+    return attach_next_sentence(in_languages(encoded, text), text)
+
+
+class OneLanguage(Reader):
+    """Reads texts of which only those of one language, or of the same two, share a batch."""
+
+    def together(self, item: Encoded) -> Any:
+        return tuple(sorted(set(item[Languages].language.tolist())))
+
+    def fingerprint(self) -> str:
+        return digest("of one language", super().fingerprint())
+
+
 def texts_of(files: Mapping[str, str | Sequence[str]], *, field: str = "text") -> dict[str, Corpus[Text]]:
     """Returns the texts of each language, by its code: a text a line, or JSON lines.
 
@@ -191,21 +245,37 @@ def monolingual_text(
     *,
     tokenizer: Tokenizer,
     config: EncoderConfig,
-    alpha: float = 0.3,
+    alpha: float | Sequence[float] = 0.3,
+    phases: Sequence[int] = (),
     unit: Unit = "texts",
     field: str = "text",
     length: int | None = None,
+    pure: bool = False,
+    follows: bool = False,
+    identifier: str | None = None,
     seed: int = 0,
 ) -> Corpus[Encoded]:
     """Returns texts of many languages, drawn by p ~ n ** alpha. Registered as ``monolingual_text``.
 
     Args:
         files, field: see `texts_of`.
-        alpha, unit: see `Sampled`.
+        alpha, phases, unit: see `Sampled`.
         length: tokens of a text; longer ones are split between words. None: as many as the model reads.
+        pure: a batch has texts of one language (XLM); otherwise of all, as they come (mBERT, XLM-R).
+        follows: two texts at a time, of which the second follows the first in half of all cases (`SentencePairs`), for
+            ``mlm`` with ``next_sentence``; too long ones are cut.
+        identifier: the path of fastText's model; the first texts must be in their languages (`check_languages`).
 
     Raises:
-        InputError, FormatError: see `texts_of` and `Sampled`.
+        InputError, FormatError: see `texts_of`, `check_languages` and `Sampled`.
     """
-    sampled = Sampled(texts_of(files, field=field), alpha=alpha, unit=unit, seed=seed)
-    return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages, long="split")
+    parts = texts_of(files, field=field)
+    for code, part in parts.items():
+        check_languages((text for text, _ in part.stream()), f"files.{code}", identifier)
+    if follows:
+        parts = {code: SentencePairs(part, seed=seed) for code, part in parts.items()}
+    sampled = Sampled(parts, alpha=alpha, phases=phases, unit=unit, seed=seed)
+    kind, most = OneLanguage if pure else Reader, min(length or config.longest, config.longest)
+    if follows:
+        return kind(sampled, tokenizer, most, attach=_pair_in_language)
+    return kind(sampled, tokenizer, most, attach=in_languages, long="split")

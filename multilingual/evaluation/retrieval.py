@@ -21,9 +21,10 @@ from kelm.batch import Encoded, pack
 from kelm.data.bucketing import bucketed
 from kelm.errors import InputError
 from kelm.model import Encoder
-from multilingual.alignment.neighbors import Measure, crowding, nearest, unit
 
 __all__ = ["Retrieval", "retrieval", "sentence_vectors"]
+
+_BLOCK = 1024  # sentences whose scores are held at once
 
 
 class Retrieval(NamedTuple):
@@ -78,25 +79,64 @@ def retrieval(
     second: Float[np.ndarray, "other width"],
     *,
     margin: int | None = None,
+    csls: int | None = None,
 ) -> Retrieval:
     """Returns how often the nearest sentence is the translation: row i of one side is that of row i of the other.
 
     Args:
         margin: k of the ratio; None: the cosine alone.
+        csls: k of the difference, 2 cos - mean of x's nearest - mean of y's (Lample et al., 2018, equation 3).
 
     Raises:
-        InputError: the sides have different numbers of sentences, or fewer than `margin`.
+        InputError: the sides have different numbers of sentences, fewer than k, or both scores are asked for.
 
     Cost: time as the square of the sentences, memory in proportion to them.
     """
     if first.shape != second.shape or not len(first):
         raise InputError(f"found {first.shape} and {second.shape}", field="vectors", remedy="Give a pair in each row.")
-    if margin is not None and not 1 <= margin <= len(first):
-        raise InputError(f"margin is {margin}", field="margin", remedy=f"Give 1 to {len(first)}, 4 is usual, or None.")
-    sides = [unit(side) for side in (first, second)]
-    crowded = None if margin is None else crowding(sides[0], sides[1], margin)
-    measure: Measure = "cosine" if crowded is None else "ratio"
-    forward = nearest(sides[0], sides[1], measure=measure, crowded=crowded)
-    backward = nearest(sides[1], sides[0], measure=measure, crowded=None if crowded is None else crowded.turned)
-    right = np.arange(len(first))
-    return Retrieval(*(float((found[:, 0] == right).mean()) for found in (forward, backward)))
+    if margin is not None and csls is not None:
+        raise InputError("margin and csls are two scores", field="margin", remedy="Give one of them.")
+    name, k = ("margin", margin) if csls is None else ("csls", csls)
+    if k is not None and not 1 <= k <= len(first):
+        raise InputError(f"{name} is {k}", field=name, remedy=f"Give 1 to {len(first)}, 4 or 10 is usual, or None.")
+    sides = [_unit(side) for side in (first, second)]
+    near = None if k is None else [_neighborhoods(sides[at], sides[1 - at], k) for at in (0, 1)]
+    found = []
+    for at in (0, 1):
+        around = None if near is None else (near[at], near[1 - at])
+        found.append(_found(sides[at], sides[1 - at], around, ratio=csls is None))
+    return Retrieval(*found)
+
+
+def _unit(vectors: Float[np.ndarray, "sentence width"]) -> Float32[np.ndarray, "sentence width"]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32[np.ndarray, "sentence width"] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return unit
+
+
+def _neighborhoods(
+    asked: Float32[np.ndarray, "sentence width"], others: Float32[np.ndarray, "sentence width"], k: int
+) -> Float32[np.ndarray, "sentence"]:
+    """Returns half the mean cosine of each sentence with its k nearest of the other side."""
+    means = []
+    for start in range(0, len(asked), _BLOCK):
+        cosines = asked[start : start + _BLOCK] @ others.T
+        means.append(np.partition(cosines, -k, axis=1)[:, -k:].mean(1) / 2)
+    found: Float32[np.ndarray, "sentence"] = np.concatenate(means)
+    return found
+
+
+def _found(
+    asked: Float32[np.ndarray, "sentence width"],
+    others: Float32[np.ndarray, "sentence width"],
+    near: tuple[np.ndarray, np.ndarray] | None,
+    ratio: bool,
+) -> float:
+    right = 0
+    for start in range(0, len(asked), _BLOCK):
+        scores = asked[start : start + _BLOCK] @ others.T
+        if near is not None:
+            around = near[0][start : start + _BLOCK, None] + near[1]
+            scores = scores / around if ratio else scores - around
+        right += int((scores.argmax(1) == np.arange(start, start + len(scores))).sum())
+    return right / len(asked)

@@ -93,7 +93,7 @@ class TranslationLanguageModel(MaskedLanguageModel):
 
     Args:
         layout: "restart" (XLM) or "running" (InfoXLM, XLM-R).
-        rate, kind, mask_share, random_share, stop, longest: see `Masking`.
+        rate, kind, mask_share, random_share, stop, longest, rarity, counts: see `MaskedLanguageModel`.
 
     Raises:
         InputError: there is no such layout.
@@ -114,6 +114,8 @@ class TranslationLanguageModel(MaskedLanguageModel):
         random_share: float = 0.1,
         stop: float = 0.2,
         longest: int = 10,
+        rarity: float = 0.0,
+        counts: str | None = None,
     ) -> None:
         if layout not in get_args(Layout):
             known = ", ".join(get_args(Layout))
@@ -127,6 +129,8 @@ class TranslationLanguageModel(MaskedLanguageModel):
             random_share=random_share,
             stop=stop,
             longest=longest,
+            rarity=rarity,
+            counts=counts,
         )
         self.name = "tlm"
         masked = MaskedLanguageModelCollate(self.collate.masking, self.collate.pad, self.name)

@@ -28,6 +28,7 @@ from torch import nn
 from torch.nn.functional import one_hot, scaled_dot_product_attention
 
 from kelm.batch import Batch, Encoded, Targets
+from kelm.model import Encoder
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Stream
 from kelm.model.heads import VocabularyHead
@@ -127,6 +128,9 @@ class WordRecovery(Objective[Encoded]):
     def join(self, others: Mapping[str, Objective[Any]]) -> None:
         if isinstance(other := others.get("mlm"), MaskedLanguageModel):
             self.head = other.head
+
+    def read(self, encoder: Encoder, batch: Batch) -> Stream:
+        return encoder.encode(batch, below=self.below)
 
     def below(self, stream: Stream) -> Stream:
         """Returns x' in the rows of x; the rows of y go no further."""

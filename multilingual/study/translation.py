@@ -1,13 +1,16 @@
-"""Do languages come together if their sentences are read beside their translations (XLM's TLM)?
+"""Do languages come together if sentences are read beside translations (TLM), or put together from them (Unicoder)?
 
-    arm         reads, in as many steps and tokens               what it shows
-    mlm         both sides of all pairs, each alone              what shared words and a shared encoder give
-    tlm         half of the tokens in pairs                      the same
-    shuffled    the same, translations dealt anew                what two languages in a row give, whatever they say
+    arm                  reads, in as many steps and tokens                   what it shows
+    mlm                  both sides of all pairs, each alone                  what shared words and an encoder give
+    tlm                  half of the tokens in pairs                          the same
+    shuffled             the same, translations dealt anew                    what two languages in a row give
+    recovery             a quarter each: word recovery, translation or not    the same
+    recovery_shuffled    the same, translations dealt anew                    what these tasks give by themselves
 
 All arms of a seed read the same sentences with a vocabulary that all languages share. Asked: whether a sentence's
-translation is the nearest of the test's, in both directions, by the mean state after each layer; and the loss of masked
-words of a sentence alone. Source: Conneau and Lample, 2019, sections 3 and 5; the controls are ours.
+translation is the nearest of the test's, in both directions, by the mean state after each layer; the loss of masked
+words of a sentence alone; and, with `zero_shot`, whether tags that were learned in one language are right in another.
+Sources: Conneau and Lample, 2019, sections 3 and 5; Huang et al., 2019; the controls are ours.
 """
 
 from __future__ import annotations
@@ -24,12 +27,14 @@ import torch
 from kelm.batch import Encoded
 from kelm.data.corpus import InMemory, Text, digest
 from kelm.data.files import required
+from kelm.data.labeled_text import Labeled
 from kelm.data.stream import BatchStream
 from kelm.evaluation.base import given
 from kelm.evaluation.intervals import arms_table
 from kelm.evaluation.outcomes import OutcomeLog
 from kelm.model import Encoder, EncoderConfig
 from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.tasks.classification import TextClassification
 from kelm.text import tokenizer as tokenizers
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
@@ -38,14 +43,17 @@ from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.recipe import Optimization
 from kelm.training.trainer import train_unsaved
+from multilingual.corpora.hard_negatives import LABELS, Paraphrases
 from multilingual.corpora.parallel import translations
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
 from multilingual.languages import with_languages
 from multilingual.objectives.translation_lm import Layout, TranslationLanguageModel
+from multilingual.objectives.word_recovery import WordRecovery
+from multilingual.study.zero_shot import ZeroShot
 
 __all__ = ["Translation", "TranslationArm", "TranslationOutcome", "table"]
 
-TranslationArm = Literal["mlm", "tlm", "shuffled"]
+TranslationArm = Literal["mlm", "tlm", "shuffled", "recovery", "recovery_shuffled"]
 ARMS: tuple[TranslationArm, ...] = get_args(TranslationArm)
 Files = Mapping[str, tuple[str, ...]]
 
@@ -58,6 +66,7 @@ class TranslationOutcome:
         found: shares of translations found after each layer, the mean of all pairs and both directions.
         pairs: the same by pair of languages, after the best layer of the development pairs.
         masked: loss of masked words of the test's sentences, each alone.
+        tagged: accuracy of zero-shot tagging by language.
     """
 
     arm: str
@@ -66,6 +75,7 @@ class TranslationOutcome:
     found: list[float]
     pairs: dict[str, float]
     masked: float
+    tagged: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,8 @@ class Translation:
         told: languages are told by vectors (XLM); without, the words tell them (XLM-R).
         steps, tokens, rate: of each arm.
         length: tokens of a sentence at most; a pair has twice as many.
+        hard: of word recovery, see `RecoveryAttention`.
+        zero_shot: None: no tagging.
     """
 
     train: Files = field(default_factory=lambda: _multi30k("train"))
@@ -90,12 +102,14 @@ class Translation:
     layers: int = 4
     told: bool = False
     layout: Layout = "restart"
-    arms: tuple[TranslationArm, ...] = ARMS
+    arms: tuple[TranslationArm, ...] = ("mlm", "tlm", "shuffled")
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1500
     tokens: int = 2048
     rate: float = 1.5e-3
     length: int = 40
+    hard: bool = False
+    zero_shot: ZeroShot | None = None
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
@@ -134,8 +148,11 @@ class _Work:
         sides = [side for pairs in self.read(self.options.test).values() for side in _sides(pairs)]
         masked = HeldOut({"mlm": self.alone(sides)})(learner)["mlm/loss"]
         pairs = {name: of_layer[best] for name, of_layer in found["test"].items()}
-        self.say(f"{arm}, seed {seed}: found {_mean(pairs.values()):.3f} after layer {best}, masked {masked:.3f}")
-        return TranslationOutcome(arm, seed, best, means["test"], pairs, masked)
+        asked = self.options.zero_shot
+        tagged = {} if asked is None else asked.accuracies(encoder, self.words, self.data, seed)
+        told = "".join(f", {code} {value:.3f}" for code, value in tagged.items())
+        self.say(f"{arm}, seed {seed}: found {_mean(pairs.values()):.3f} after layer {best}, masked {masked:.3f}{told}")
+        return TranslationOutcome(arm, seed, best, means["test"], pairs, masked, tagged)
 
     def _found(self, encoder: Encoder, part: str, layers: Sequence[int]) -> dict[str, dict[int, float]]:
         """Returns how often translations are found, by pair and layer."""
@@ -168,19 +185,31 @@ class _Work:
                 extensions={"language_embedding": {"languages": languages}} if options.told else {},
             )
         )
-        mlm = MaskedLanguageModel(encoder.config, tokenizer=self.words)
-        objectives: list[Any] = [mlm]
-        alone = InMemory(self.alone(_sides(self.pairs)))
-        share = options.tokens if arm == "mlm" else options.tokens // 2
-        streams: dict[str, Any] = {mlm.name: BatchStream(alone, mlm.collate, tokens=share, seed=seed)}
-        if arm != "mlm":
-            tlm = TranslationLanguageModel(encoder.config, tokenizer=self.words, layout=options.layout)
-            objectives.append(tlm)
-            pairs = InMemory(self.together(self.pairs if arm == "tlm" else shuffled(self.pairs, seed)))
-            streams[tlm.name] = BatchStream(pairs, tlm.collate, tokens=share, seed=seed)
+        objectives, streams = self._asked(encoder, arm, seed)
         optim = Optimization(rate=options.rate, betas=(0.9, 0.98), warmup=0.1)
         train_unsaved(learner := Learner(encoder, objectives), streams, options.steps, optim, seed)
         return learner
+
+    def _asked(self, encoder: Encoder, arm: TranslationArm, seed: int) -> tuple[list[Any], dict[str, Any]]:
+        """Returns the objectives of an arm and a stream for each, of as many tokens in all."""
+        config, words = encoder.config, self.words
+        mlm, whole = MaskedLanguageModel(config, tokenizer=words), self.options.tokens
+        asked: list[tuple[Any, Sequence[Encoded], int]] = []
+        pairs = self.pairs if arm in ("tlm", "recovery") else shuffled(self.pairs, seed)
+        if arm in ("tlm", "shuffled"):
+            tlm = TranslationLanguageModel(config, tokenizer=words, layout=self.options.layout)
+            asked = [(tlm, self.together(pairs), whole // 2)]
+        elif arm != "mlm":
+            recovery = WordRecovery(config, tokenizer=words, hard=self.options.hard, start=config.hidden_size**-0.5)
+            asked = [(recovery, self.together(pairs), whole // 4)]
+            told = TextClassification(config, labels=LABELS, states=["first"])
+            asked.append((told, self.misses(pairs, seed), whole // 4))
+        asked.append((mlm, self.alone(_sides(self.pairs)), whole - sum(tokens for *_, tokens in asked)))
+        streams = {
+            objective.name: BatchStream(InMemory(texts), objective.collate, tokens=tokens, seed=seed)
+            for objective, texts, tokens in asked
+        }
+        return [objective for objective, *_ in asked], streams
 
     def alone(self, texts: Sequence[Text]) -> list[Encoded]:
         """Returns sentences as they are read without their translation."""
@@ -195,6 +224,20 @@ class _Work:
         codes = [(pair.fields["language"], pair.fields["pair_language"]) for pair in pairs]
         told = [with_languages(one, *both) for one, both in zip(read, codes, strict=True)]
         return [one.having(number=number) for number, one in enumerate(told)]
+
+    def misses(self, pairs: Sequence[Text], seed: int) -> list[Encoded]:
+        """Returns pairs and as many near misses, labeled."""
+        by_languages: dict[str, list[Text]] = {}
+        for pair in pairs:
+            by_languages.setdefault(pair.fields["pair_language"], []).append(pair)
+        labeled = Labeled("label", LABELS)
+        texts = [
+            text
+            for some in by_languages.values()
+            for text, _ in Paraphrases(InMemory(some), self.words, order="given", seed=seed).stream()
+        ]
+        read = [labeled(one, text) for one, text in zip(self.together(texts), texts, strict=True)]
+        return [one.having(number=number) for number, one in enumerate(read)]
 
     def read(self, files: Files) -> dict[str, list[Text]]:
         """Returns the pairs of files, by pair of languages."""
@@ -250,11 +293,18 @@ def table(outcomes: Sequence[TranslationOutcome]) -> str:
     """Returns means over seeds with 95 % intervals, and differences paired by seed, as Markdown."""
     layers = max((len(one.found) for one in outcomes), default=0)
     names = list(dict.fromkeys(name for one in outcomes for name in one.pairs))
+    codes = list(dict.fromkeys(code for one in outcomes for code in one.tagged))
     heads = [*(f"layer {layer + 1}" for layer in range(layers)), *names, "masked words (loss)"]
+    heads += [f"tags, {code}" for code in codes]
     found = {
-        (one.arm, one.seed): [*one.found, *(one.pairs.get(name) for name in names), one.masked] for one in outcomes
+        (one.arm, one.seed): [*one.found, *map(one.pairs.get, names), one.masked, *map(one.tagged.get, codes)]
+        for one in outcomes
     }
     chosen = sorted({one.layer for one in outcomes})
     seeds = len({one.seed for one in outcomes})
     said = f"Translations found, {seeds} seeds; of each pair after layer {', '.join(map(str, chosen))}."
-    return "\n".join([said, "", *arms_table(found, heads, arms=ARMS, over=("mlm", "shuffled"), ours="tlm")]) + "\n"
+    tables = [arms_table(found, heads, arms=ARMS, over=("mlm", "shuffled"), ours="tlm")]
+    if any(arm == "recovery" for arm, _ in found):
+        compared = arms_table(found, heads, arms=(), over=("mlm", "recovery_shuffled", "tlm"), ours="recovery")
+        tables.append(compared[2:])
+    return "\n".join([said, "", *(line for lines in tables for line in lines)]) + "\n"

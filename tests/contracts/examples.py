@@ -368,9 +368,13 @@ def _triples(path: Path) -> Corpus[Any]:
 PARTS: dict[str, Callable[[Encoded], Encoded]] = {
     "ernie": _with_mentions,
     "knowledge_attention": with_spans,
+    "adapters": languages.in_two_languages,
     "language_embedding": languages.in_two_languages,
+    "own_layers": languages.in_two_languages,
 }
 EXTENSIONS: dict[str, Callable[[], Encoder]] = {
+    "adapters": lambda: plain_encoder({"adapters": {"languages": ["en", "de"]}}),
+    "own_layers": lambda: languages.own_layers(plain_encoder({"own_layers": {"languages": ["en", "de"]}})),
     "ernie": _ernie,
     "knowledge_attention": _knowledge_attention,
     "language_embedding": lambda: plain_encoder({"language_embedding": {"languages": ["en", "de"]}}),
@@ -390,11 +394,13 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
     "tlm": languages.in_two_languages,
+    "translation_contrast": languages.in_two_languages,
     "word_recovery": languages.in_two_languages,
 }
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
     "classification": _classification,
+    "document_lm": lambda: languages.document_lm(plain_encoder({}), cast(Tokenizer, WordList())),
     "entity_alignment": _entity_alignment,
     "entity_linking": _entity_linking,
     "entity_typing": _entity_typing,
@@ -408,6 +414,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "supersense": _supersense,
     "tagging": _tagging,
     "tlm": lambda: languages.translation_lm(plain_encoder({}), cast(Tokenizer, WordList())),
+    "translation_contrast": lambda: languages.translation_contrast(plain_encoder({}), cast(Tokenizer, WordList())),
     "word_recovery": lambda: languages.word_recovery(plain_encoder({}), cast(Tokenizer, WordList())),
 }
 CORPORA: dict[str, CorpusExample] = {

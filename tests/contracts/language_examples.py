@@ -17,13 +17,19 @@ from multilingual.corpora.hard_negatives import translation_or_not
 from multilingual.corpora.parallel import parallel_text
 from multilingual.corpora.sampling import monolingual_text
 from multilingual.languages import with_languages
+from multilingual.modules.own_layers import OwnLayers
+from multilingual.objectives.document_lm import DocumentLanguageModel
+from multilingual.objectives.translation_contrast import TranslationContrast
 from multilingual.objectives.translation_lm import TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
 
 __all__ = [
+    "document_lm",
     "documents",
     "in_two_languages",
     "one_language",
+    "own_layers",
+    "translation_contrast",
     "translation_lm",
     "translations_or_not",
     "two_languages",
@@ -40,8 +46,23 @@ def in_two_languages(text: Encoded) -> Encoded:
     return with_languages(pair, "en", "de")
 
 
+def own_layers(encoder: Encoder) -> Encoder:
+    extension = encoder.extensions["own_layers"]
+    assert isinstance(extension, OwnLayers)
+    extension.start_from(encoder)
+    return encoder
+
+
 def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
     return encoder, TranslationLanguageModel(encoder.config, tokenizer=words)
+
+
+def document_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, DocumentLanguageModel(encoder.config, tokenizer=words)
+
+
+def translation_contrast(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, TranslationContrast(encoder.config, tokenizer=words, encoder=encoder, queue=16)
 
 
 def word_recovery(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:

@@ -70,6 +70,25 @@ def test_first_fit_decreasing_puts_each_text_once_and_overfills_no_row(lengths: 
     rows = place(lengths, room)
     assert sorted(number for row in rows for number in row) == list(range(len(lengths)))
     assert all(sum(lengths[number] for number in row) <= room for row in rows)
+    assert rows == slowly_placed(lengths, room)
+
+
+def slowly_placed(lengths: list[int], room: int) -> list[list[int]]:
+    """First-fit decreasing, as its name says it."""
+    rows: list[list[int]] = []
+    for text in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        fitting = (row for row in rows if sum(lengths[number] for number in row) + lengths[text] <= room)
+        row = next(fitting, None)
+        if row is None:
+            rows.append([text])
+        else:
+            row.append(text)
+    return rows
+
+
+def test_a_text_longer_than_a_row_has_a_row_of_its_own() -> None:
+    assert place([3, 12, 9, 3], 8) == slowly_placed([3, 12, 9, 3], 8) == [[1], [2], [0, 3]]
+    assert place([], 8) == []
 
 
 def test_an_index_of_minus_one_means_none_and_stays() -> None:

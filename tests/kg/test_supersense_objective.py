@@ -18,7 +18,6 @@ from kelm.batch import Encoded, Texts, pack
 from kelm.data.bucketing import with_room
 from kelm.errors import KelmError
 from kelm.model import Encoder, EncoderConfig
-from kelm.objectives.base import random_of
 from kelm.text import tokenizer as tokenizers
 from kelm.text import vocabulary
 from kelm.text.tokenizer import Tokenizer
@@ -208,7 +207,7 @@ def test_shares_of_the_masking_are_the_papers(words: Tokenizer) -> None:
     draws = 4000
     tokens = kept = masked = chosen_words = chosen_single = 0
     for number in range(draws):
-        seen, targets = masking(text, np.random.default_rng(number))
+        seen, targets = masking([text.having(number=number)], 0)[0]
         tokens += len(targets)
         chosen = {int(text.words[place]) for place in targets}
         assert sorted(place for word in chosen for place in groups[word]) == targets.tolist()  # whole words
@@ -239,7 +238,7 @@ def test_the_two_shares_bound_how_many_single_words_come_first(
     of_one = {word for word, places in groups.items() if len(LEXICON.of(surface(text, places))) == 1}
     found = []
     for number in range(600):
-        _, targets = objective.collate.words.masking(text, np.random.default_rng(number))
+        _, targets = objective.collate.words.masking([text.having(number=number)], 0)[0]
         chosen = {int(text.words[place]) for place in targets}
         found.append(len(chosen & of_one) / len(chosen))
     chance = len(of_one) / len(groups)
@@ -256,7 +255,7 @@ def test_the_same_text_is_masked_the_same_in_any_batch(words: Tokenizer) -> None
     _, objective = made(words)
     texts = texts_of(words)
     alone = objective.collate([texts[2]], 7)
-    _, expected = objective.collate.words.masking(texts[2], random_of(texts[2], 7))
+    _, expected = objective.collate.words.masking([texts[2]], 7)[0]
     together = objective.collate(texts, 7)
     assert alone.units["mlm"] == len(expected)
     row = int(together[Texts].row[2])
@@ -272,7 +271,7 @@ def slow_losses(encoder: Encoder, objective: Supersense, texts: list[Encoded], s
     allowed_loss = regularization = 0.0
     count = 0
     for text in texts:
-        seen, targets = objective.collate.words.masking(text, random_of(text, seed))
+        seen, targets = objective.collate.words.masking([text], seed)[0]
         hidden = encoder.encode(pack([text.having(tokens=seen)], pad=0)).hidden[0].detach()
         for places in word_tokens(text).values():
             senses = LEXICON.of(surface(text, places))

@@ -1,230 +1,245 @@
-"""CKA, Procrustes, CSLS and links between words, against plain loops, SciPy and SimAlign's own rules."""
+"""CKA, Procrustes and word alignment against slow formulas, other libraries, and encoders that were made for it."""
 
 from __future__ import annotations
 
-from itertools import product
+import itertools
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 
-from kelm.errors import FormatError, InputError
-from multilingual.alignment import neighbors
-from multilingual.alignment.cka import by_features, by_rows, linear_cka
-from multilingual.alignment.csls import read_dictionary, word_precision
-from multilingual.alignment.links import Gold, Right, as_pharaoh, gold_links, judged
-from multilingual.alignment.neighbors import crowding, nearest, unit
-from multilingual.alignment.procrustes import orthogonal_map
-from multilingual.alignment.words import aligned, argmax, itermax, similarity, transported, word_links
+from kelm import cli
+from kelm.errors import InputError
+from kelm.model import Encoder, EncoderConfig
+from kelm.text import vocabulary
+from multilingual.alignment.layers import layer_scores, table, words_found
+from multilingual.alignment.similarity import linear_cka, procrustes
+from multilingual.alignment.words import alignment_scores, links, token_links, token_states
+from multilingual.evaluation.retrieval import retrieval
 
-
-def drawn(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
+RANDOM = np.random.default_rng(0)
 
 
 def slow_cka(first: np.ndarray, second: np.ndarray) -> float:
-    """Hilbert-Schmidt norms of covariances, entry by entry."""
+    """By HSIC, over every two rows (Kornblith et al., 2019, equation 3)."""
+    n = len(first)
+    centering = np.eye(n) - 1 / n
 
-    def independence(one: np.ndarray, other: np.ndarray) -> float:
-        total = 0.0
-        for a, b in product(range(one.shape[1]), range(other.shape[1])):
-            x, y = one[:, a] - one[:, a].mean(), other[:, b] - other[:, b].mean()
-            total += sum(float(p * q) for p, q in zip(x, y, strict=True)) ** 2
-        return total
+    def hsic(one: np.ndarray, other: np.ndarray) -> float:
+        return float(np.trace(one @ one.T @ centering @ other @ other.T @ centering))
 
-    own = independence(first, first) * independence(second, second)
-    return float(independence(first, second) / np.sqrt(own))
+    return hsic(first, second) / np.sqrt(hsic(first, first) * hsic(second, second))
 
 
-@pytest.mark.parametrize(("rows", "width", "other"), [(20, 4, 3), (5, 8, 9), (6, 6, 2)])
-def test_cka_is_the_same_by_features_by_rows_and_in_plain_loops(rows: int, width: int, other: int) -> None:
-    first = drawn(rows, width) + 5  # a shift that has to be taken out
-    second = first[:, :1] + drawn(rows, other, seed=1)
-    expected = slow_cka(first, second)
-    centered = first - first.mean(0), second - second.mean(0)
-    assert by_features(*centered) == pytest.approx(expected)
-    assert by_rows(*centered) == pytest.approx(expected)
-    assert linear_cka(first, second) == pytest.approx(expected)
-    assert 0.05 < expected < 0.95
+@pytest.mark.parametrize(("rows", "width", "other"), [(30, 5, 8), (6, 20, 20), (10, 10, 3)])
+def test_cka_is_that_of_the_slow_formula_in_both_forms(rows: int, width: int, other: int) -> None:
+    first, second = RANDOM.normal(size=(rows, width)) + 3, RANDOM.normal(size=(rows, other))
+    second[:, : min(width, other)] += first[:, : min(width, other)]
+    assert linear_cka(first, second) == pytest.approx(slow_cka(first, second), abs=1e-10)
 
 
-def test_cka_sees_no_rotation_scale_or_shift_and_of_noise_only_the_width() -> None:
-    first = drawn(50, 6)
-    turn, _ = np.linalg.qr(drawn(6, 6, seed=1))
-    assert linear_cka(first, 3 * first @ turn + 2) == pytest.approx(1)
-    assert linear_cka(drawn(400, 100), drawn(400, 100, seed=1)) == pytest.approx(100 / 500, abs=0.01)
+def test_cka_sees_through_rotation_scale_and_shift_and_nothing_is_alike_to_a_constant() -> None:
+    first = RANDOM.normal(size=(40, 6))
+    turn = np.linalg.qr(RANDOM.normal(size=(6, 6)))[0]
+    assert linear_cka(first, 3 * first @ turn + 7) == pytest.approx(1)
+    assert linear_cka(first, RANDOM.normal(size=(40, 6))) < 0.5
+    assert np.isnan(linear_cka(first, np.ones((40, 2))))
+    with pytest.raises(InputError, match="39 rows"):
+        linear_cka(first, first[1:])
 
 
-def test_cka_asks_for_pairs_that_differ() -> None:
-    with pytest.raises(InputError, match="found 3 and 4 rows"):
-        linear_cka(drawn(3, 2), drawn(4, 2))
-    with pytest.raises(InputError, match="all rows are alike"):
-        linear_cka(np.ones((3, 2)), drawn(3, 2))
+def test_procrustes_is_scipys_and_finds_a_rotation() -> None:
+    first, turn = RANDOM.normal(size=(50, 7)), np.linalg.qr(RANDOM.normal(size=(7, 7)))[0]
+    second = first @ turn + 0.01 * RANDOM.normal(size=(50, 7))
+    found = procrustes(first, second)
+    np.testing.assert_allclose(found, orthogonal_procrustes(first, second)[0], atol=1e-8)
+    np.testing.assert_allclose(found @ found.T, np.eye(7), atol=1e-8)
+    np.testing.assert_allclose(found, turn, atol=0.02)
+    with pytest.raises(InputError, match="one width"):
+        procrustes(first, second[:, :3])
 
 
-def test_the_orthogonal_map_is_scipys_and_finds_a_rotation() -> None:
-    source, target = drawn(30, 5), drawn(30, 5, seed=1)
-    expected, _ = orthogonal_procrustes(source, target)
-    assert orthogonal_map(source, target) == pytest.approx(expected)
-    turn, _ = np.linalg.qr(drawn(5, 5, seed=2))
-    assert orthogonal_map(source, source @ turn) == pytest.approx(turn)
-    with pytest.raises(InputError, match="found"):
-        orthogonal_map(source, target[:, :4])
+def test_csls_is_the_slow_formula() -> None:
+    first, second = RANDOM.normal(size=(25, 4)), RANDOM.normal(size=(25, 4))
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second)]
+    cosines = unit[0] @ unit[1].T
+    near = [np.sort(table, axis=1)[:, -3:].mean(1) for table in (cosines, cosines.T)]
+    scores = 2 * cosines - near[0][:, None] - near[1]
+    found = retrieval(first, second, csls=3)
+    assert found.forward == np.mean(scores.argmax(1) == np.arange(25))
+    assert found.backward == np.mean(scores.argmax(0) == np.arange(25))
+    with pytest.raises(InputError, match="two scores"):
+        retrieval(first, second, margin=3, csls=3)
 
 
-@pytest.mark.parametrize("most", [1, 3])
-@pytest.mark.parametrize("measure", ["cosine", "ratio", "csls"])
-def test_the_nearest_are_those_of_plain_loops_in_blocks_of_any_size(
-    measure: neighbors.Measure, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, others = unit(drawn(20, 4) + 1), unit(drawn(15, 4, seed=1) + 1)
-    cosines = [[float(one @ other) for other in others] for one in asked]
-    mine = [np.mean(sorted(row)[-3:]) for row in cosines]
-    its = [np.mean(sorted(column)[-3:]) for column in zip(*cosines, strict=True)]
-    rules = {
-        "cosine": lambda i, j: cosines[i][j],
-        "ratio": lambda i, j: cosines[i][j] / (mine[i] / 2 + its[j] / 2),
-        "csls": lambda i, j: 2 * cosines[i][j] - mine[i] - its[j],
-    }
-    rule = rules[measure]
-    expected = [sorted(range(15), key=lambda j, i=i: -rule(i, j))[:most] for i in range(20)]
-    for block in (1024, 6):
-        monkeypatch.setattr(neighbors, "BLOCK", block)
-        found = nearest(asked, others, measure=measure, crowded=crowding(asked, others, 3), most=most)
-        assert found.tolist() == expected
-
-
-def test_csls_finds_words_that_a_hub_hides() -> None:
-    words = drawn(40, 8)
-    others = words + 0.9 * drawn(40, 8, seed=1)
-    others[7] = 40 * words.mean(0)  # near to many
-    right = [[number] for number in range(40)]
-    words += 0.5
-    others += 0.5
-    plain = word_precision(words, others, right, measure="cosine")
-    assert plain < word_precision(words, others, right, measure="csls") <= word_precision(words, others, right, at=5)
-    assert word_precision(words, words, right) == 1
-    with pytest.raises(InputError, match="40 words and 2"):
-        word_precision(words, others, [[0], [1]])
-
-
-def test_a_dictionary_is_folded_and_every_translation_kept(tmp_path: Path) -> None:
-    path = tmp_path / "en-de.tsv"
-    path.write_text("Of\tvon\nof\taus\nof\tVon\n\nice cream\tEis\n", encoding="utf-8")
-    assert read_dictionary(path) == {"of": ["von", "aus"], "ice cream": ["eis"]}
-    for wrong, said in (("of\tvon\naus\n", "line 2"), ("\n", "no word")):
-        path.write_text(wrong, encoding="utf-8")
-        with pytest.raises(FormatError, match=said):
-            read_dictionary(path)
-
-
-def simaligns(scores: np.ndarray, rounds: int, alpha: float) -> set[tuple[int, int]]:
-    """Section 3.2 of the paper, link by link."""
-    rows, columns = scores.shape
-
-    def best(weighted: np.ndarray) -> set[tuple[int, int]]:
-        forward = {(i, int(weighted[i].argmax())) for i in range(rows)}
-        return forward & {(int(weighted[:, j].argmax()), j) for j in range(columns)}
-
-    found = best(scores)
-    for _ in range(rounds - 1):
-        first, second = {i for i, _ in found}, {j for _, j in found}
-        if min(scores.shape) <= 2 or len(first) == rows or len(second) == columns:
+def slow_links(similarity: np.ndarray, rounds: int) -> set[tuple[int, int]]:
+    """SimAlign's rule, place by place."""
+    found: set[tuple[int, int]] = set()
+    for number in range(rounds):
+        if number and min(similarity.shape) <= 2:
             break
-        weights = np.array(
-            [[(1, alpha, alpha, 0)[2 * (i in first) + (j in second)] for j in range(columns)] for i in range(rows)]
-        )
-        found |= {(i, j) for i, j in best(scores * weights) if weights[i, j]}
+        rows, columns = {one for one, _ in found}, {other for _, other in found}
+        if len(rows) == similarity.shape[0] or len(columns) == similarity.shape[1]:
+            break
+        scored = np.zeros(similarity.shape)
+        for one, other in itertools.product(*map(range, similarity.shape)):
+            free = (one not in rows) + (other not in columns)
+            scored[one, other] = similarity[one, other] * (0.0, 0.9, 1.0)[free]
+        for one, other in itertools.product(*map(range, similarity.shape)):
+            best = scored[one].argmax() == other and scored[:, other].argmax() == one
+            if best and (one not in rows or other not in columns):
+                found.add((one, other))
     return found
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 4])
-def test_the_links_of_padded_batches_are_those_of_single_pairs_by_the_papers_rules(rounds: int) -> None:
-    sizes = [(5, 7), (2, 6), (8, 3), (1, 1), (9, 9), (3, 3)]
-    states = torch.from_numpy(drawn(len(sizes), 2, 9, 4))
-    seen = torch.zeros(len(sizes), 9, 9, dtype=torch.bool)
-    for number, (rows, columns) in enumerate(sizes):
-        seen[number, :rows, :columns] = True
-    scores = similarity(states[:, 0], states[:, 1])
-    found = itermax(scores, seen, rounds=rounds, alpha=0.9)
-    for number, (rows, columns) in enumerate(sizes):
-        alone = scores[number, :rows, :columns].numpy()
-        assert {tuple(link) for link in found[number].nonzero().tolist()} == simaligns(alone, rounds, 0.9)
-    if rounds == 1:
-        assert torch.equal(found, argmax(scores, seen))
-    else:
-        assert int(found.sum()) > int(argmax(scores, seen).sum())
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 10_000), st.sampled_from([1, 2, 3]))
+def test_links_are_those_of_the_slow_rule(rows: int, columns: int, seed: int, rounds: int) -> None:
+    random = np.random.default_rng(seed)
+    first, second = random.normal(size=(rows, 5)), random.normal(size=(columns, 5))
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second)]
+    similarity = (unit[0] @ unit[1].T + 1) / 2
+    for method, times in (("argmax", 1), ("itermax", rounds)):
+        found = token_links(first, second, method, rounds=rounds)  # type: ignore[arg-type]
+        assert {tuple(pair) for pair in np.argwhere(found).tolist()} == slow_links(similarity, times)
+    scores = first @ second.T
+    plan = np.maximum(scores, 1e-6)
+    for _ in range(rounds):
+        plan = plan / plan.sum(0)
+        plan = plan / plan.sum(1)[:, None]
+    found = token_links(first, second, "transport", rounds=rounds)
+    assert {tuple(pair) for pair in np.argwhere(found).tolist()} == slow_links(plan, rounds)
 
 
-def test_the_cosine_is_moved_to_0_to_1_and_dot_products_are_positive() -> None:
-    first, second = torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]])
-    assert similarity(first, second).tolist() == [[[1.0, 0.5, 0.0]]]
-    torch.testing.assert_close(similarity(first, second, dot=True), torch.tensor([[[6.0, 1e-6, 1e-6]]]))
+def test_an_empty_side_has_no_links_and_an_unknown_method_is_named() -> None:
+    assert token_links(np.zeros((0, 3)), np.zeros((2, 3))).shape == (0, 2)
+    with pytest.raises(InputError, match='Did you mean "itermax"'):
+        token_links(np.ones((1, 3)), np.ones((2, 3)), "intermax")  # type: ignore[arg-type]
 
 
-def test_the_transport_plan_is_sinkhorns_of_the_unpadded_pair() -> None:
-    states = torch.from_numpy(drawn(2, 2, 6, 5)).float()
-    seen = torch.zeros(2, 6, 6, dtype=torch.bool)
-    seen[0, :4, :5] = True
-    seen[1] = True
-    plans = transported(similarity(states[:, 0], states[:, 1], dot=True), seen)
-    for number, (rows, columns) in enumerate(((4, 5), (6, 6))):
-        plan = np.maximum(states[number, 0, :rows].numpy() @ states[number, 1, :columns].numpy().T, 1e-6)
-        for _ in range(2):
-            for j in range(columns):
-                plan[:, j] /= plan[:, j].sum()
-            for i in range(rows):
-                plan[i] /= plan[i].sum()
-        torch.testing.assert_close(plans[number, :rows, :columns], torch.from_numpy(plan))
-        assert not plans[number][~seen[number]].any()
-    links = aligned(states[:, 0], states[:, 1], seen, "ot")
-    assert torch.equal(links, itermax(plans, seen))
-    assert not torch.equal(links, aligned(states[:, 0], states[:, 1], seen, "itermax"))
+def test_the_error_rate_is_och_and_neys() -> None:
+    found = [frozenset({(0, 0), (1, 1), (2, 1)}), frozenset({(0, 1)})]
+    sure = [frozenset({(0, 0), (2, 2)}), frozenset({(0, 1)})]
+    possible = [frozenset({(1, 1)}), frozenset[tuple[int, int]]()]
+    scores = alignment_scores(found, sure, possible)
+    assert scores.precision == pytest.approx(3 / 4)
+    assert scores.recall == pytest.approx(2 / 3)
+    assert scores.error == pytest.approx(1 - (2 + 3) / (4 + 3))
+    assert scores.f1 == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    alone = alignment_scores(found, sure)
+    assert alone.error == pytest.approx(1 - alone.f1)  # without possible links they are the same
+    with pytest.raises(InputError, match="1 with sure links"):
+        alignment_scores(found, sure[:1])
 
 
-@pytest.mark.parametrize("method", ["argmax", "itermax", "ot"])
-def test_a_permuted_sentence_is_put_in_order(method: str) -> None:
-    first = torch.eye(7)[None]
-    order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
-    links = aligned(first, first[:, order], torch.ones(1, 7, 7, dtype=torch.bool), method)  # type: ignore[arg-type]
-    assert word_links(links[0].numpy(), np.arange(7), np.arange(7)) == {(int(n), i) for i, n in enumerate(order)}
+WORDS = {"en": ["cat", "dog", "sleeping", "running", "house"], "de": ["Katze", "Hund", "schlafend", "rennend", "Haus"]}
+LINES = [" ".join(words) for words in WORDS.values()]
 
 
-def test_words_are_linked_by_any_of_their_pieces_and_special_tokens_by_none() -> None:
-    links = np.zeros((4, 4), dtype=bool)
-    links[0, 0] = links[1, 2] = links[2, 3] = links[3, 3] = True
-    assert word_links(links, np.array([-1, 0, 0, 1]), np.array([0, 0, 1, 1])) == {(0, 1), (1, 1)}
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder of one layer that adds nothing, whose words have the vectors of their translations, turned."""
+    folder = tmp_path_factory.mktemp("model")
+    words = vocabulary.train(LINES * 30, 130, "wordpiece")
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = EncoderConfig(vocab_size=words.vocabulary_size, pad_token_id=words.pad, intermediate_size=8, **sizes)
+    encoder = Encoder(config)
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if "position" in name or "token_type" in name or "encoder.layer" in name:
+                parameter.zero_()
+            if "LayerNorm.weight" in name:
+                parameter.fill_(1.0)
+        table = encoder.embeddings.word_embeddings.weight
+        table.normal_()
+        for one, other in zip(*WORDS.values(), strict=True):
+            pieces = [text.tokens[text.words >= 0] for text in words.encode([one, other])]
+            table[pieces[0][1:]] = table[pieces[0][0]].clone()
+            table[pieces[1]] = table[pieces[0][0]] + 0.01
+    words.save(folder)
+    encoder.save_pretrained(folder)
+    random = np.random.default_rng(0)
+    rows = [random.permutation(5)[:3] for _ in range(40)]
+    for code, known in WORDS.items():
+        turned = [row if code == "en" else row[::-1] for row in rows]
+        (folder / f"dev.{code}").write_text("".join(" ".join(known[word] for word in row) + "\n" for row in turned))
+    lines = [f"{one}\t{other}\n" for one, other in zip(*WORDS.values(), strict=True)]
+    (folder / "dictionary.tsv").write_text("".join(lines))
+    return folder
 
 
-def slow_error(
-    found: list[set[tuple[int, int]]], gold: list[tuple[set[tuple[int, int]], set[tuple[int, int]]]]
-) -> float:
-    """Och and Ney's formula over sets of (sentence, link)."""
-    a = {(n, link) for n, links in enumerate(found) for link in links}
-    s = {(n, link) for n, (sure, _) in enumerate(gold) for link in sure}
-    p = s | {(n, link) for n, (_, possible) in enumerate(gold) for link in possible}
-    return 1 - (len(a & s) + len(a & p)) / (len(a) + len(s))
+def test_words_of_an_encoder_that_knows_them_are_linked_whole(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = f"en-de={model}/dev.en,{model}/dev.de"
+    assert cli.run(["align", "words", str(model), "--pair", pair, "--layer", "0", "--method", "argmax"]) == 0
+    assert capsys.readouterr().out == "0-2 1-1 2-0\n" * 40
+    (model / "gold").write_text("0-2 1-1 2p0\n" * 40)
+    told = ["align", "words", str(model), "--pair", pair, "--layer", "0", "--gold", str(model / "gold")]
+    assert cli.run(told) == 0
+    assert "alignment error 0.000, precision 1.000, recall 1.000" in capsys.readouterr().out
+    (model / "gold").write_text("0-2 1:1\n")
+    assert cli.run(told) == 2
+    assert "gold, line 1: this is no line of links" in capsys.readouterr().err
+    assert cli.run([*told[:-2], "--layer", "9"]) == 2
+    assert "Give a number from 0 to 1" in capsys.readouterr().err
 
 
-def test_the_error_rate_is_that_of_sets_and_the_gold_file_tells_sure_from_possible(tmp_path: Path) -> None:
-    path = tmp_path / "gold"
-    path.write_text("1-1 2p3 3?3\n\n1-2 2-1\n", encoding="utf-8")
-    gold = list(gold_links(path, first=1))
-    assert gold[0] == Gold(frozenset({(0, 0)}), frozenset({(0, 0), (1, 2), (2, 2)})) and not gold[1].possible
-    found = [frozenset({(0, 0), (1, 2), (5, 5)}), frozenset({(0, 0)}), frozenset({(0, 1)})]
-    right = judged(found, gold)
-    assert right == Right(found=5, sure=3, found_sure=2, found_possible=3)
-    expected = slow_error([set(one) for one in found], [(set(one.sure), set(one.possible)) for one in gold])
-    assert right.error == pytest.approx(expected)
-    assert (right.precision, right.recall) == (3 / 5, 2 / 3)
-    assert right.f1 == pytest.approx(2 * 0.6 * (2 / 3) / (0.6 + 2 / 3))
-    assert judged([], []) == Right() and Right().error == 1
-    with pytest.raises(InputError, match="gold"):
-        judged(found[:2], gold)
-    for wrong in ("0-1", "1_1", "1-x"):
-        path.write_text(f"1-1\n{wrong}\n", encoding="utf-8")
-        with pytest.raises(FormatError, match="line 2"):
-            list(gold_links(path, first=1))
-    assert as_pharaoh(found[0]) == "0-0 1-2 5-5"
+def test_the_report_finds_all_where_all_is_alike(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = ["align", "report", str(model), "--pair", f"en-de={model}/dev.en,{model}/dev.de"]
+    more = ["--dictionary", str(model / "dictionary.tsv"), "--plot", str(model / "layers.svg")]
+    assert cli.run([*told, *more, "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)
+    assert [one["layer"] for one in layers] == [0, 1]
+    assert layers[0]["words"] == 1 and layers[0]["cka"] > 0.9
+    assert "<svg" in (model / "layers.svg").read_text()
+    assert cli.run([*told, "--most", "3"]) == 2
+    assert "found 3 pairs" in capsys.readouterr().err
+    assert cli.run(told) == 0
+    assert "mapped" in capsys.readouterr().out
+
+
+def test_turned_vectors_are_found_only_once_they_are_mapped() -> None:
+    first, turn = RANDOM.normal(size=(60, 8)), np.linalg.qr(RANDOM.normal(size=(8, 8)))[0]
+    second = first @ turn
+    assert retrieval(first[30:], second[30:]).mean < 0.3
+    assert retrieval(first[30:] @ procrustes(first[:30], second[:30]), second[30:]).mean == 1
+
+
+def test_a_text_is_its_own_translation_after_every_layer() -> None:
+    words = vocabulary.train(LINES * 30, 130, "wordpiece")
+    sizes: dict[str, Any] = {"hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 1}
+    encoder = Encoder(EncoderConfig(vocab_size=words.vocabulary_size, initializer_range=0.5, **sizes))
+    scores = layer_scores(encoder, words, [(text, text) for text in (*LINES, *WORDS["en"], *WORDS["de"])])
+    assert [one.layer for one in scores] == [0, 1, 2]
+    assert all(one.forward == one.backward == 1 and one.cka == pytest.approx(1) for one in scores)
+    assert table(scores)[0] == ["layer", "found ->", "found <-", "CSLS", "CKA", "mapped"]
+
+
+def test_any_translation_of_a_word_is_right() -> None:
+    first, second = np.eye(3), np.eye(3)
+    known = (["cat", "dog", "bank"], ["Katze", "Bank", "Ufer"])
+    gold = [("cat", "Katze"), ("bank", "Bank"), ("bank", "Ufer")]
+    assert words_found(first, second, known, gold) == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+def test_states_are_those_of_each_text_alone(model: Path) -> None:
+    words, encoder = vocabulary.train(LINES * 30, 130, "wordpiece"), Encoder.from_pretrained(model)
+    texts = words.encode(["cat", "dog sleeping house", ""])
+    together = token_states(encoder, texts, pad=words.pad, layer=1)
+    for text, states in zip(texts, together, strict=True):
+        [alone] = token_states(encoder, [text], pad=words.pad, layer=1)
+        assert len(states) == (text.words >= 0).sum()
+        np.testing.assert_allclose(states, alone, atol=1e-5)
+
+
+def test_a_piece_is_of_the_word_in_which_it_begins() -> None:
+    words = vocabulary.train(LINES * 30, 80, "wordpiece")
+    first, second = words.encode(["cat dog", "cat dog"])
+    pieces = int((first.words >= 0).sum())
+    assert links(np.eye(pieces, dtype=bool), first, second, ([0, 4], [0, 4])) == {(0, 0), (1, 1)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from kelm.training import recipe_file
 from kelm.training.recipe import Recipe
 from kelm.training.run import train
 from multilingual.modules.language_embedding import LanguageEmbedding
+from tests.torchrun import run_twice
 
 RECIPES = Path(multilingual.__file__).parent / "recipes"
 TEXTS = {
@@ -83,6 +86,32 @@ def test_the_recipe_trains_both_objectives_with_one_head_and_language_vectors(fo
     assert extension.numbers.tolist() == sorted(extension.numbers.tolist())
 
 
+def test_the_recipe_of_unicoder_trains_all_five_tasks_with_one_head(folder: Path, tmp_path: Path) -> None:
+    pairs = f'{{en-de = ["{folder}/train.en", "{folder}/train.de"]}}'
+    told = {f"objectives.{number}.corpus.options.files": pairs for number in (2, 3, 4)}
+    told |= {f"objectives.{number}.corpus.options.length": 24 for number in (2, 3)}
+    told |= {"objectives.3.corpus.options.steps": 5, "objectives.3.corpus.options.width": 8}
+    told |= {"objectives.4.corpus.options.sentences": 4, "objectives.4.corpus.options.length": 30}
+    made = recipe_file.read(RECIPES / "huang2019_unicoder.toml", changes(folder, **told, **{"train.steps": 20}))
+    result = train(made, tmp_path / "run", show=False)
+    assert result.progress.step == 20
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    names = {"mlm", "tlm", "word_recovery", "classification", "document_lm"}
+    assert {name for line in lines for name in line["losses"]} == names
+    from safetensors.torch import load_file
+
+    heads = load_file(tmp_path / "run" / "model" / "heads.safetensors")
+    biases = [value for key, value in heads.items() if key.endswith("head.bias") and not key.startswith("classif")]
+    assert len(biases) == 4 and all(torch.equal(biases[0], bias) for bias in biases)
+
+
+def test_the_recipe_of_multilingual_bert_trains_words_and_next_sentences(folder: Path, tmp_path: Path) -> None:
+    told = [change for change in changes(folder) if "objectives.1" not in change and "extensions" not in change]
+    train(recipe_file.read(RECIPES / "devlin2019_mbert.toml", told), tmp_path / "run", show=False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {name for line in lines for name in line["losses"]} == {"mlm", "mlm/next_sentence"}
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_stopped_in_the_middle_of_the_mixture_goes_on_exactly(
     workers: int, folder: Path, tmp_path: Path
@@ -94,6 +123,33 @@ def test_a_run_that_stopped_in_the_middle_of_the_mixture_goes_on_exactly(
     train(recipe(folder, **more), tmp_path / "part", resume=True, show=False)
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "part")
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_with_workers_that_stopped_in_the_middle_of_the_mixture_go_on_exactly(
+    folder: Path, tmp_path: Path
+) -> None:
+    made = recipe(folder, **{"batch.workers": 2, "batch.tokens": 40, "train.accumulation": 2, "checkpoint.keep": 9})
+    recipe_file.write(made, tmp_path / "recipe.toml")
+    run_twice("tests.multilingual.two_readers", tmp_path, tmp_path / "recipe.toml")
+    told = [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)]
+    assert told == [["signal", 4], ["signal", 4]]  # only one was asked to stop
+    end = tmp_path / "part" / "checkpoints" / "step-00000012"
+    for file in ("model/model.safetensors", "model/heads.safetensors", "optimizer.safetensors"):
+        assert (end / file).read_bytes() == (tmp_path / "whole" / "checkpoints" / end.name / file).read_bytes(), file
+    stopped, whole = (
+        json.loads((tmp_path / run / "checkpoints" / step / "state.json").read_text())
+        for run, step in (("part", "step-00000004"), ("whole", end.name))
+    )
+    assert json.loads((end / "state.json").read_text())["processes"] == whole["processes"]
+    for process in stopped["processes"]:  # in the middle of a pool, of both corpora
+        assert all(any(place["given"] for place in stream["positions"]) for stream in process["streams"].values())
+    logs = [
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        for run in ("whole", "part")
+    ]
+    losses = [[line["losses"] for line in lines if "losses" in line] for lines in logs]
+    assert losses[0] == losses[1] and len(losses[0]) == 12
 
 
 @pytest.mark.parametrize(
@@ -113,3 +169,29 @@ def test_what_is_wrong_is_told_before_training(
     with pytest.raises(KelmError, match=said):
         train(recipe(folder, **more), tmp_path / "run", show=False)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_log_says_how_much_of_each_language_was_read(folder: Path, tmp_path: Path) -> None:
+    train(recipe(folder), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "tokens" in line]
+    assert len(steps) == 12
+    for before, after in itertools.pairwise(steps):
+        assert all(after["tokens"][code] >= before["tokens"][code] for code in before["tokens"])
+    last = steps[-1]
+    assert set(last["tokens"]) == {"en", "de"}
+    assert set(last["passes"]) <= {"mlm", "tlm"}
+    assert set(last["passes"]["mlm"]) == {"en", "de"} and set(last["passes"]["tlm"]) == {"en-de"}
+
+
+def test_a_resumed_run_goes_on_counting(folder: Path, tmp_path: Path) -> None:
+    train(recipe(folder), tmp_path / "whole")
+    train(recipe(folder, **{"train.steps": 12}), tmp_path / "run")
+    first = recipe(folder)
+    whole = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    for checkpoint in sorted((tmp_path / "run" / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(checkpoint)
+    shutil.rmtree(tmp_path / "run" / "model")
+    train(first, tmp_path / "run", resume=True)
+    again = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line.get("tokens") for line in again] == [line.get("tokens") for line in whole]

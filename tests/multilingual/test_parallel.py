@@ -177,7 +177,7 @@ def test_pairs_of_several_languages_are_sampled_and_know_theirs(tmp_path: Path) 
     config = EncoderConfig(
         vocab_size=words.vocabulary_size, hidden_size=16, num_attention_heads=2, max_position_embeddings=20
     )
-    (tmp_path / "few.tsv").write_text("a cat\tein kat\n")
+    (tmp_path / "few.tsv").write_text("a cat\t一隻貓\n")
     files = {"en-de": write_tsv(tmp_path), "en-zh_hant": str(tmp_path / "few.tsv")}
     corpus = parallel_text(files, tokenizer=words, config=config, alpha=0.0, order="given")
     texts = [text for text, _ in corpus.stream()]
@@ -193,3 +193,31 @@ def test_real_verses_meet_their_translation(data: Path) -> None:
     paths = [str(next(folder.glob(f"{code}.tsv*"))) for code in ("eng", "swh")]
     texts = [text for text, _ in translations(paths, ["eng", "swh"]).stream()]
     assert 7_000 < len(texts) < 8_000 and texts[0].fields["key"] == "MAT.1.1"
+
+
+def refused(folder: Path, files: dict[str, Any]) -> InputError:
+    words = vocabulary.train([side for pair in PAIRS for side in pair], 60, "wordpiece", lower=True)
+    with pytest.raises(InputError) as raised:
+        parallel_text(files, tokenizer=words, config=EncoderConfig(vocab_size=words.vocabulary_size))
+    return raised.value
+
+
+def test_files_in_the_other_order_than_their_languages_are_told_by_their_names(tmp_path: Path) -> None:
+    told = refused(tmp_path, {"en-de": write_moses(tmp_path)[::-1]})
+    assert told.field == "files.en-de"
+    assert "train.de and train.en are named de, en, the languages are en, de" in str(told)
+
+
+def test_swapped_sides_in_different_scripts_are_told_before_training(tmp_path: Path) -> None:
+    rows = [("a cat", "кот"), ("a mat", "коврик"), ("we are here", "мы здесь")]
+    (tmp_path / "pairs.tsv").write_text("".join(f"{other}\t{one}\n" for one, other in rows))
+    told = refused(tmp_path, {"en-ru": str(tmp_path / "pairs.tsv")})
+    assert (told.field, told.problem) == ("files.en-ru", "3 of the first 3 pairs are swapped")
+
+
+def test_sides_in_another_script_than_their_language_are_told_with_a_line_to_look_at(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("a cat\tkot\na mat\tkovrik\n")
+    told = refused(tmp_path, {"en-ru": str(tmp_path / "pairs.tsv")})
+    assert "2 of the first 2 texts are not in en and ru; most often: other script" in str(told)
+    assert "pairs.tsv:1" in str(told)
+    translations(str(tmp_path / "pairs.tsv"), ["en", "ru-latn"])

@@ -11,7 +11,7 @@ import torch
 from kelm.errors import InputError
 from kelm.model import Encoder, EncoderConfig
 from kelm.text import vocabulary
-from multilingual.alignment import neighbors
+from multilingual.evaluation import retrieval as module
 from multilingual.evaluation.retrieval import Retrieval, retrieval, sentence_vectors
 
 
@@ -43,7 +43,7 @@ def test_the_shares_are_those_of_plain_loops(margin: int | None, monkeypatch: py
     second = first + random.normal(size=(30, 6)) * 0.8
     expected = slow(first, second, margin)
     assert retrieval(first, second, margin=margin) == pytest.approx(expected)
-    monkeypatch.setattr(neighbors, "BLOCK", 7)
+    monkeypatch.setattr(module, "_BLOCK", 7)
     assert retrieval(first, second, margin=margin) == pytest.approx(expected)
     assert expected[0] != expected[1] and 0.1 < min(expected) < max(expected) < 1
 

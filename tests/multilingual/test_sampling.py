@@ -11,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kelm.data.corpus import InMemory, Shard, Text
+from kelm.data.stream import BatchStream
 from kelm.errors import FormatError, InputError
-from kelm.model import EncoderConfig
+from kelm.model import Encoder, EncoderConfig
+from kelm.objectives.mlm import MaskedLanguageModel
+from kelm.objectives.next_sentence import NextSentence
 from kelm.text import vocabulary
+from kelm.training.learner import Learner
 from multilingual.corpora.sampling import Sampled, monolingual_text, shares
 from multilingual.languages import Languages, code_of
 
@@ -145,3 +149,72 @@ def test_bad_files_are_told_before_anything_is_learned(files: dict[str, Any], sa
     }
     with pytest.raises((InputError, FormatError), match=said):
         opened(placed)
+
+
+def test_several_alphas_are_taken_one_after_the_other_and_a_language_goes_on_where_it_stood() -> None:
+    corpus = Sampled(parts(), alpha=[1.0, 0.0], phases=[400])
+    texts = read(corpus)
+    first, second = texts[:400], texts[400:]
+    for stretch, powers in ((first, COUNTS), (second, dict.fromkeys(COUNTS, 1))):
+        found = Counter(text.text.split()[0] for text in stretch)
+        for name, power in powers.items():
+            assert abs(found[name] - len(stretch) * power / sum(powers.values())) <= 2
+    assert [text.number for text in texts] == list(range(len(texts)))
+    for name, size in COUNTS.items():
+        order = [int(text.text.split()[1]) for text in texts if text.text.split()[0] == name]
+        assert order == [number % size for number in range(len(order))]
+        assert len(order) / size == pytest.approx(corpus.times[name], abs=2 / size)
+
+
+@pytest.mark.parametrize("stop", [0, 199, 398, 399, 400, 401, 700])
+def test_a_stop_in_or_between_phases_changes_nothing(stop: int) -> None:
+    corpus = Sampled(parts(), alpha=[0.7, 0.5, 0.3], phases=[400, 100], seed=2)
+    pairs = list(corpus.stream())
+    assert [text for text, _ in corpus.stream(Shard(), pairs[stop][1])] == [text for text, _ in pairs[stop + 1 :]]
+
+
+@pytest.mark.parametrize("phases", [[], [10, 10], [0]])
+def test_each_alpha_but_the_last_has_its_texts(phases: list[int]) -> None:
+    with pytest.raises(InputError, match="phases"):
+        Sampled(parts(), alpha=[1.0, 0.3], phases=phases)
+
+
+def test_how_often_each_language_was_read_is_what_a_count_says() -> None:
+    corpus = Sampled(parts(), alpha=[1.0, 0.3], phases=[300])
+    found: Counter[str] = Counter()
+    for text, cursor in corpus.stream():
+        found[text.text.split()[0]] += 1
+        if text.number in (5, 299, 300, 900):
+            told = corpus.read(2, cursor)
+            for name, size in COUNTS.items():
+                assert told[name] == pytest.approx(2 * corpus.times[name] + found[name] / size)
+    assert corpus.read(0, None) == dict.fromkeys(COUNTS, 0.0)
+
+
+def test_pure_batches_have_one_language_each_and_no_text_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("a cat\n" * 40)
+    (tmp_path / "de.txt").write_text("eine katze sass\n" * 25)
+    files = {code: str(tmp_path / f"{code}.txt") for code in ("en", "de")}
+    for pure in (True, False):
+        corpus = opened(files, alpha=1.0, pure=pure)
+        collate = MaskedLanguageModel(CONFIG, tokenizer=WORDS).collate
+        batches = list(BatchStream(corpus, collate, tokens=30, pool=32, passes=1, seed=3))
+        languages = [set(batch[Languages].language.tolist()) for batch in batches]
+        assert all(len(some) == 1 for some in languages) == pure
+        assert sum(len(batch[Languages].row) for batch in batches) == 65
+        assert len({tuple(some) for some in languages}) > 1
+    assert opened(files, pure=True).fingerprint() != opened(files).fingerprint()
+
+
+def test_pairs_that_follow_each_other_know_it_and_their_language(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("".join(f"a cat sat {'here ' * (n % 3)}\n" for n in range(60)))
+    texts = [text for text, _ in opened({"en": str(tmp_path / "en.txt")}, follows=True).stream()]
+    assert len(texts) == 59 and all(text.segments.any() for text in texts)
+    follows = [int(text[NextSentence].follows) for text in texts]
+    assert 15 < sum(follows) < 45
+    mlm = MaskedLanguageModel(CONFIG, tokenizer=WORDS, next_sentence=True)
+    learner = Learner(Encoder(CONFIG), [mlm])
+    losses = learner(mlm.collate(texts[:8], 0))
+    assert set(losses) == {"mlm", "next_sentence"}
+    losses["next_sentence"].backward()
+    assert mlm.next_sentence is not None and mlm.next_sentence.dense.weight.grad is not None

@@ -117,12 +117,12 @@ def test_what_a_sentence_hides_is_found_in_its_translation() -> None:
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(vocab_size=words.vocabulary_size, **SIZES))
     tlm = TranslationLanguageModel(encoder.config, tokenizer=words, rate=0.2, mask_share=1.0, random_share=0.0)
-    texts, held_out = translated(words, 4000, 0), translated(words, 100, 5000)
+    texts, held_out = translated(words, 4000, 0), translated(words, 400, 5000)
     loss = HeldOut({"tlm": held_out})(Learner(encoder, [tlm]))["tlm/loss"]
     Trainer(
         learner := Learner(encoder, [tlm]),
-        {"tlm": BatchStream(InMemory(texts), tlm.collate, tokens=1024, seed=0)},
-        train=Training(steps=400, seed=0),
+        {"tlm": BatchStream(InMemory(texts), tlm.collate, tokens=1024, seed=1)},
+        train=Training(steps=500, seed=1),
         optim=Optimization(rate=5e-3, warmup=0.1),
         checkpoints=Checkpoints(every=None),
     ).run()

@@ -10,8 +10,10 @@ import pytest
 from kelm.data.corpus import Text
 from kelm.errors import InputError
 from multilingual.study.translation import Translation, TranslationOutcome, shuffled, table
+from multilingual.study.zero_shot import ZeroShot
 
 ONE = [f"{a}{b}" for a in "bcdfg" for b in "aeiou"]
+REST = "\t_" * 6
 OTHER = [f"{a}{b}" for a in "klmnp" for b in "aeiou"]
 
 
@@ -47,6 +49,27 @@ def test_translations_are_found_if_pairs_were_read_and_not_otherwise(data: Path,
     assert max(found["mlm"], found["shuffled"]) < 0.1
     again: list[str] = []
     assert study().run(data, tmp_path / "out", again.append) == report and not again
+
+
+def test_sentences_put_together_from_their_translations_are_found_and_tags_are_asked_for_in_the_other_language(
+    data: Path, tmp_path: Path
+) -> None:
+    for code, words in (("en", ONE), ("de", OTHER)):
+        tags = ["NOUN" if number % 2 else "VERB" for number in range(len(words))]
+        rows = [f"1\t{word}\t_\t{tag}" for word, tag in zip(words, tags, strict=True)]
+        lines = [f"1-2\tboth\t_\t_{REST}", *(f"{row}{REST}\n" for row in rows)]
+        (data / f"{code}.conllu").write_text("\n".join(lines) + "\n")
+    asked = ZeroShot(train="en.conllu", test={"en": "en.conllu", "de": "de.conllu"}, steps=60, tokens=256, rate=5e-3)
+    report = study(arms=("recovery", "recovery_shuffled"), steps=300, hard=True, zero_shot=asked).run(
+        data, tmp_path / "out", lambda said: None
+    )
+    rows = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("| ")]
+    head, values = rows[0], {row[1]: row for row in rows[1:]}
+    found = {arm: float(values[arm][head.index("en-de")]) for arm in ("recovery", "recovery_shuffled")}
+    assert found["recovery"] > 0.2 > 0.1 > found["recovery_shuffled"]
+    assert float(values["recovery"][head.index("tags, en")]) > 0.9
+    assert 0 <= float(values["recovery"][head.index("tags, de")]) <= 1
+    assert "recovery - recovery_shuffled" in report
 
 
 def test_languages_can_be_told(data: Path, tmp_path: Path) -> None:

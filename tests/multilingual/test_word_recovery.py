@@ -124,7 +124,7 @@ def test_all_words_of_the_first_side_are_asked_and_no_special_token() -> None:
     asked = batch[Targets].label.tolist()
     expected = [token for text in read() for token in sides(text, WORDS.template)[0].tokens.tolist()]
     assert asked == [token for token in expected if token not in WORDS.special]
-    assert batch.units == {"word_recovery": len(asked)}
+    assert batch.units["word_recovery"] == len(asked)
 
 
 def test_the_encoder_sees_nothing_of_the_sentence_but_by_what_it_chooses() -> None:

@@ -1,4 +1,4 @@
-"""The encoder equals Hugging Face's BERT, RoBERTa and XLM-R: states, MLM loss and gradients."""
+"""The encoder equals Hugging Face's BERT, RoBERTa, XLM-R and XLM-R XL: states, MLM loss and gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kelm.batch import Batch, Visibility
 from kelm.errors import CannotExport, CheckpointError, TextTooLong, UnsafeFile
 from kelm.model import Encoder, EncoderConfig, VocabularyHead, hub
 
-FAMILIES = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
+FAMILIES = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "xlm-roberta-xl": "XLMRobertaXL"}
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
 
 

@@ -190,3 +190,17 @@ def test_real_files_give_as_many_sentences_words_and_entities_as_they_have(
     found = sentences(data / "ner" / name, **options)
     begun = sum(tag.startswith("B-") for sentence in found for _, tag in sentence)
     assert (len(found), sum(map(len, found)), begun) == counts
+
+
+def test_of_conllu_only_words_are_read(tmp_path: Path) -> None:
+    rest = "\t_" * 6
+    rows = [
+        "# text = im Haus",
+        f"1-2\tim\t_\t_{rest}",
+        f"1\tin\t_\tADP{rest}",
+        f"2\tdem\t_\tDET{rest}",
+        f"2.1\tx\t_\tX{rest}",
+    ]
+    (tmp_path / "some.conllu").write_text("\n".join([*rows, f"3\tHaus\t_\tNOUN{rest}"]) + "\n")
+    [(text, _)] = WordColumns(tmp_path / "some.conllu", word=1, tag=3).stream()
+    assert (text.text, text.fields["tags"]) == ("in dem Haus", ["ADP", "DET", "NOUN"])

@@ -1,6 +1,8 @@
 """Masking: rates within binomial bounds, whole words, contiguous spans, and randomness that belongs to the text."""
 
 import math
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kelm.batch import Encoded, Targets
-from kelm.errors import KelmError
+from kelm.errors import InputError, KelmError
 from kelm.objectives.base import random_of
-from kelm.objectives.masking import Kind, Masking
+from kelm.objectives.masking import Kind, Masking, rarity
 from kelm.objectives.mlm import MaskedLanguageModelCollate
 
 VOCABULARY, SPECIAL = 500, (0, 1, 2, 3, 4, 250, 499)
@@ -47,7 +49,7 @@ TEXTS = [encoded([1 + (place * number) % 4 for place in range(20 + number % 30)]
 @pytest.mark.parametrize("rate", [0.15, 0.4])
 def test_the_share_of_targets_is_the_rate(kind: Kind, rate: float) -> None:
     mask = masking(kind=kind, rate=rate)
-    targets = sum(len(mask(text, random_of(text, 1))[1]) for text in TEXTS)
+    targets = sum(len(mask([text], 1)[0][1]) for text in TEXTS)
     maskable = sum(int((text.words >= 0).sum()) for text in TEXTS)
     if kind == "token":
         assert within(targets, maskable, rate)
@@ -61,7 +63,7 @@ def test_targets_are_seen_as_mask_random_or_themselves(kind: Kind, shares: tuple
     mask = masking(kind=kind, mask_share=shares[0], random_share=shares[1])
     masked = kept = total = 0
     for text in TEXTS:
-        seen, targets = mask(text, random_of(text, 2))
+        seen, targets = mask([text], 2)[0]
         masked += int((seen[targets] == MASK).sum())
         kept += int((seen[targets] == text.tokens[targets]).sum())
         total += len(targets)
@@ -77,7 +79,7 @@ def test_only_targets_change_and_special_tokens_stay_out(kind: Kind) -> None:
     replacements = set()
     for text in TEXTS[:400]:
         original = text.tokens.copy()
-        seen, targets = mask(text, random_of(text, 3))
+        seen, targets = mask([text], 3)[0]
         assert np.array_equal(text.tokens, original)
         others = np.setdiff1d(np.arange(len(text)), targets)
         assert np.array_equal(seen[others], text.tokens[others])
@@ -89,7 +91,7 @@ def test_only_targets_change_and_special_tokens_stay_out(kind: Kind) -> None:
 
 
 def test_random_tokens_are_uniform_over_what_is_not_special() -> None:
-    drawn = masking()._others(200_000, np.random.default_rng(0))
+    drawn = masking()._others(np.random.default_rng(0).integers(0, VOCABULARY - len(SPECIAL), 200_000))
     counts = np.bincount(drawn, minlength=VOCABULARY)
     ordinary = np.setdiff1d(np.arange(VOCABULARY), SPECIAL)
     assert counts[list(SPECIAL)].sum() == 0
@@ -101,9 +103,9 @@ def test_a_text_with_a_maskable_token_has_a_target(kind: Kind) -> None:
     for sizes in ([1], [7], [1, 1], [3, 3]):
         for seed in range(20):
             text = encoded(sizes)
-            assert len(masking(kind=kind, rate=0.01)(text, random_of(text, seed))[1]) > 0
+            assert len(masking(kind=kind, rate=0.01)([text], seed)[0][1]) > 0
     unknown = encoded([1, 1]).having(tokens=np.array([CLS, 250, 250, SEP]))
-    seen, targets = masking(kind=kind)(unknown, random_of(unknown, 0))
+    seen, targets = masking(kind=kind)([unknown], 0)[0]
     assert len(targets) == 0
     assert seen.tolist() == unknown.tokens.tolist()
 
@@ -117,7 +119,7 @@ def test_a_text_with_a_maskable_token_has_a_target(kind: Kind) -> None:
 )
 def test_words_are_masked_whole(sizes: list[int], kind: Kind, rate: float, seed: int) -> None:
     text = encoded(sizes)
-    _, targets = masking(kind=kind, rate=rate)(text, random_of(text, seed))
+    _, targets = masking(kind=kind, rate=rate)([text], seed)[0]
     chosen = set(targets.tolist())
     for word in range(len(sizes)):
         places = set(np.flatnonzero(text.words == word).tolist())
@@ -193,3 +195,60 @@ def test_a_text_is_masked_alike_in_any_batch(kind: Kind, room: int | None) -> No
 def test_impossible_options_are_refused(options: dict[str, Any], word: str) -> None:
     with pytest.raises(KelmError, match=word):
         masking(**options)
+
+
+def test_tokens_are_chosen_as_often_as_their_weights_say(tmp_path: Path) -> None:
+    counts = np.ones(VOCABULARY, np.int64)
+    counts[10:20] = 100
+    np.save(tmp_path / "counts.npy", counts)
+    weights = rarity(tmp_path / "counts.npy", 0.5, VOCABULARY)
+    mask = masking(weights=weights, rate=0.01)  # one of a text
+    frequent, rare = np.tile(np.arange(10, 20), 5), np.arange(30, 40)
+    tokens = np.concatenate([[CLS], frequent, rare, [SEP]])
+    words = np.concatenate([[-1], np.arange(60), [-1]])
+    text = Encoded("", tokens, np.full((62, 2), -1), words, np.zeros_like(tokens))
+    chosen = [int(tokens[mask([text.having(number=number)], 3)[0][1][0]]) for number in range(4000)]
+    share = 10 * 1.0 / (10 * 1.0 + 50 * 0.1)  # 100 ** -.5 is .1
+    assert within(sum(one >= 30 for one in chosen), len(chosen), share)
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", None])
+def test_counts_that_cannot_be_read_are_told_with_the_command_that_writes_them(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "counts.npy").write_bytes(content)
+    with pytest.raises(InputError, match="kelm vocab count"):
+        rarity(tmp_path / "counts.npy", 0.5, VOCABULARY)
+
+
+def test_counts_of_another_vocabulary_and_other_kinds_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "counts.npy", np.ones(7))
+    with pytest.raises(InputError, match="Count with the vocabulary of this run"):
+        rarity(tmp_path / "counts.npy", 0.5, VOCABULARY)
+    with pytest.raises(KelmError, match="kind token"):
+        masking(weights=np.ones(VOCABULARY), kind="word")
+
+
+def test_which_tokens_are_chosen_is_uniform_over_sets_and_independent_of_the_number_and_seed() -> None:
+    text = encoded([1] * 5)
+    mask = masking(rate=0.4)  # two of five: ten sets
+    sets: Counter[tuple[int, ...]] = Counter()
+    for number in range(3000):
+        for seed in (0, 1):
+            sets[tuple(mask([text.having(number=number)], seed)[0][1].tolist())] += 1
+    assert len(sets) == 10
+    assert all(within(count, 6000, 0.1) for count in sets.values())
+    pairs = Counter(
+        (tuple(one[1].tolist()), tuple(other[1].tolist()))
+        for number in range(0, 6000, 2)
+        for one, other in [mask([text.having(number=number), text.having(number=number + 1)], 5)]
+    )
+    assert len(pairs) == 100 and all(within(count, 3000, 0.01) for count in pairs.values())
+
+
+def test_no_texts_and_empty_ones_are_masked_as_they_are() -> None:
+    assert masking()([], 0) == []
+    nothing = encoded([]).having(tokens=np.array([CLS, SEP]), words=np.array([-1, -1]))
+    (seen, targets), (_, some), (_, none) = masking()([nothing, encoded([1, 1]), nothing], 0)
+    assert seen.tolist() == [CLS, SEP] and len(targets) == len(none) == 0 and len(some) == 1

@@ -1,6 +1,7 @@
 """Tokenizers: what every kind promises, and equality with the library underneath."""
 
 import pickle
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from kelm.batch import Encoded
 from kelm.errors import CheckpointError, FormatError, KelmError, VocabularyMismatch
 from kelm.text import tokenizer as tokenizers
+from kelm.text import vocabulary
 from kelm.text.hugging_face import HuggingFace
 from kelm.text.sentence_piece import SentencePiece
+from kelm.text.spans import trimmed
 from tests.kelm.text.sentences import SENTENCES
 
 TEXTS = [*SENTENCES[:20], "", " ", "x", "Ada  visited\tthe\u00a0ﬁne 東京 tower …", "unknowable ☃ <mask> [MASK] Ada"]
@@ -253,3 +256,46 @@ def test_a_vocabulary_that_does_not_fit_the_model_is_named(
     tokenizers.check_fits(word_pieces, SimpleNamespace(vocab_size=size + 42, pad_token_id=0))  # rounded up
     with pytest.raises(VocabularyMismatch, match=word):
         tokenizers.check_fits(word_pieces, SimpleNamespace(vocab_size=size + more, pad_token_id=pad))
+
+
+SPM_TEXTS = [
+    "The cat's naïve, isn't it? 1234",
+    "東京タワー は高い",
+    "एक बिल्ली बैठी है",
+    "Кот сидит",
+    "straße ﬁx İstanbul",
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"lower": True}, {"byte_fallback": True}], ids=str)
+@settings(max_examples=150, deadline=None)
+@given(
+    texts=st.lists(
+        st.one_of(
+            st.sampled_from(SPM_TEXTS),
+            st.text(max_size=20),
+            st.text("a bc  ßſﬁé\u0301\u00a0\u3000\u200b\t\n<mask>▁한국ｶﾞİ", max_size=20),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_spans_by_the_lengths_of_pieces_are_those_that_sentencepiece_tells(
+    options: dict[str, bool], texts: list[str]
+) -> None:
+    tokenizer = sentence_piece_of(**options)
+    told = tokenizer._processor.encode(texts, return_type="offset_mapping", num_threads=1)
+    counts = np.array([len(one["ids"]) for one in told])
+    flat = [offset for one in told for offset in one["offsets"]]
+    expected = trimmed(np.array(flat, dtype=np.int64).reshape(-1, 2), texts, counts)
+    found = tokenizer._pieces(texts)
+    assert found.counts.tolist() == counts.tolist()
+    assert found.spans.tolist() == expected.tolist()
+
+
+@cache
+def sentence_piece_of(**options: bool) -> SentencePiece:
+    size = 400 if "byte_fallback" in options else 180
+    made = vocabulary.train(SPM_TEXTS * 20, size, "bpe", coverage=1.0, **options)
+    assert isinstance(made, SentencePiece)
+    return made

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from kelm.errors import InputError, closest
+from multilingual.cli.given import AsJson, Texts, files_of
+from multilingual.cli.terminal import show
 
 if TYPE_CHECKING:
     from kelm.text.sentence_piece import SentencePiece
@@ -30,11 +32,6 @@ vocab = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn a vocabulary that many languages share, and look at how it serves each of them.",
 )
-Texts = Annotated[
-    list[str],
-    typer.Option("--text", metavar="LANGUAGE=FILES", help="Texts of a language, lines or JSON lines; may be repeated."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @vocab.command()
@@ -68,13 +65,37 @@ def train(
             raise InputError(f'"{given}" is none of {", ".join(known)}', field=name, remedy=closest(given, known))
     if out.exists():
         raise InputError(f"{out} is there already", field="--out", remedy="Remove it, or name another folder.")
-    parts = texts_of(_files(text))
+    parts = texts_of(files_of(text))
     options = {"alpha": alpha, "most": sample, "coverage": characters, "lower": lower, "byte_fallback": bytes_}
     words = vocabulary.train(parts, size, kind, unit=unit, **options)  # type: ignore[arg-type]  # both are checked
     words.save(out)
     _show(vocabulary.coverage(words, parts), as_json)
     if not as_json:
         print(f"{out}: {words.vocabulary_size:,} pieces")
+
+
+@vocab.command()
+def count(
+    words: Annotated[str, typer.Argument(help="A tokenizer: a folder, a SentencePiece file or a name on the Hub.")],
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="The file to write, such as counts.npy.")],
+) -> None:
+    """Count how often texts have each token, for masking rare ones more often (the option counts of mlm and tlm).
+
+    Example: kelm vocab count words --text en=en.txt --text sw=sw.txt --out counts.npy
+    """
+    import numpy as np
+
+    from kelm.data.folders import file_aside
+    from kelm.text import tokenizer
+    from multilingual import vocabulary
+    from multilingual.corpora.sampling import texts_of
+
+    parts = texts_of(files_of(text))
+    counts = vocabulary.count(tokenizer.open(words), (one for part in parts.values() for one, _ in part.stream()))
+    with file_aside(out) as new, new.open("wb") as file:
+        np.save(file, counts)
+    print(f"{out}: {counts.sum():,} tokens, {(counts > 0).sum():,} of {len(counts):,} pieces used")
 
 
 @vocab.command()
@@ -91,7 +112,7 @@ def report(
     from multilingual import vocabulary
     from multilingual.corpora.sampling import texts_of
 
-    _show(vocabulary.coverage(tokenizer.open(words), texts_of(_files(text))), as_json)
+    _show(vocabulary.coverage(tokenizer.open(words), texts_of(files_of(text))), as_json)
 
 
 Model = Annotated[str, typer.Argument(help="A plain checkpoint with a SentencePiece model, such as xlm-roberta-base.")]
@@ -143,7 +164,7 @@ def _changed(
 
     if out.exists():
         raise InputError(f"{out} is there already", field="--out", remedy="Remove it, or name another folder.")
-    parts = texts_of(_files(text))
+    parts = texts_of(files_of(text))
     words, encoder = opened(model), Encoder.from_hf(model)
     new = change(words, (one.text for part in parts.values() for one, _ in part.stream()))
     weights = hub.head_weights(model) if hub.read(model).head else {}
@@ -158,31 +179,12 @@ def _changed(
     print(f"{out}: {words.vocabulary_size:,} pieces before, {new.vocabulary_size:,} now")
 
 
-def _files(given: Sequence[str]) -> dict[str, list[str]]:
-    files: dict[str, list[str]] = {}
-    for one in given:
-        tag, mark, path = one.partition("=")
-        if not mark or not path:
-            raise InputError(f'"{one}" names no file', field="--text", remedy="Give both: --text en=en.txt")
-        files.setdefault(tag, []).append(path)
-    return files
-
-
 def _show(found: Sequence[Coverage], as_json: bool) -> None:
     from dataclasses import asdict
-
-    from rich.console import Console
-    from rich.table import Table
 
     from multilingual.vocabulary import shown
 
     if as_json:
         print(json.dumps([asdict(one) for one in found]))
-        return
-    head, *rows = shown(found)
-    table = Table(box=None)
-    for column in head:
-        table.add_column(column, justify="left" if column == "language" else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    else:
+        show(shown(found), left=1)
