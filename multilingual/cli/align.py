@@ -23,7 +23,7 @@ from multilingual.cli.terminal import show
 
 if TYPE_CHECKING:
     from kelm.data.corpus import Text
-    from multilingual.alignment.words import Links
+    from multilingual.word_alignment import Links
 
 __all__ = ["align"]
 
@@ -88,7 +88,7 @@ def words(
     Example: kelm align words xlm-roberta-base --pair en-de=dev.en,dev.de --layer 8 --method argmax
     """
     from kelm.training.finished import encoder_of
-    from multilingual.alignment.words import alignment_scores, links, token_links, token_states
+    from multilingual.word_alignment import alignment_scores, links, token_links, token_states
 
     encoder, tokenizer = encoder_of(model)
     found: list[Links] = []

@@ -393,6 +393,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
     "relations": _related,
     "supersense": supersense_example.spelled_out,
     "tagging": _tagged,
+    "denoising_alignment": languages.in_two_languages,
     "tlm": languages.in_two_languages,
     "translation_contrast": languages.in_two_languages,
     "word_recovery": languages.in_two_languages,
@@ -400,6 +401,7 @@ OBJECTIVE_PARTS: dict[str, Callable[[Encoded], Any]] = {
 OBJECTIVES: dict[str, Callable[[], tuple[Encoder, Objective[Any]]]] = {
     "causal_lm": _causal_lm,
     "classification": _classification,
+    "denoising_alignment": lambda: languages.denoising_alignment(plain_encoder({}), cast(Tokenizer, WordList())),
     "document_lm": lambda: languages.document_lm(plain_encoder({}), cast(Tokenizer, WordList())),
     "entity_alignment": _entity_alignment,
     "entity_linking": _entity_linking,

@@ -18,12 +18,14 @@ from multilingual.corpora.parallel import parallel_text
 from multilingual.corpora.sampling import monolingual_text
 from multilingual.languages import with_languages
 from multilingual.modules.own_layers import OwnLayers
+from multilingual.objectives.denoising_alignment import DenoisingAlignment
 from multilingual.objectives.document_lm import DocumentLanguageModel
 from multilingual.objectives.translation_contrast import TranslationContrast
 from multilingual.objectives.translation_lm import TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
 
 __all__ = [
+    "denoising_alignment",
     "document_lm",
     "documents",
     "in_two_languages",
@@ -55,6 +57,10 @@ def own_layers(encoder: Encoder) -> Encoder:
 
 def translation_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
     return encoder, TranslationLanguageModel(encoder.config, tokenizer=words)
+
+
+def denoising_alignment(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:
+    return encoder, DenoisingAlignment(encoder.config, tokenizer=words, rate=0.5)
 
 
 def document_lm(encoder: Encoder, words: Tokenizer) -> tuple[Encoder, Objective[Any]]:

@@ -20,8 +20,8 @@ from kelm.model import Encoder, EncoderConfig
 from kelm.text import vocabulary
 from multilingual.alignment.layers import layer_scores, table, words_found
 from multilingual.alignment.similarity import linear_cka, procrustes
-from multilingual.alignment.words import alignment_scores, links, token_links, token_states
 from multilingual.evaluation.retrieval import retrieval
+from multilingual.word_alignment import alignment_scores, links, token_links, token_states
 
 RANDOM = np.random.default_rng(0)
 
