@@ -190,6 +190,20 @@ def test_words_of_an_encoder_that_knows_them_are_linked_whole(model: Path, capsy
     assert "Give a number from 0 to 1" in capsys.readouterr().err
 
 
+def test_line_n_of_the_links_is_of_line_n_whatever_is_blank(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sides = ["cat dog\n\ncat\nhouse\n", "Hund Katze\nHund\n \nHaus\n"]
+    for code, text in zip(WORDS, sides, strict=True):
+        (model / f"holes.{code}").write_text(text)
+    rows = zip(*(text.splitlines() for text in sides), strict=True)
+    (model / "holes.tsv").write_text("".join(f"{one}\t{other}\n" for one, other in rows))
+    for files in (f"{model}/holes.en,{model}/holes.de", f"{model}/holes.tsv"):
+        assert cli.run(["align", "words", str(model), "--pair", f"en-de={files}", "--layer", "0"]) == 0
+        assert capsys.readouterr().out == "0-1 1-0\n\n\n0-0\n"
+    (model / "holes.de").write_text("Hund\n")
+    assert cli.run(["align", "words", str(model), "--pair", f"en-de={model}/holes.en,{model}/holes.de"]) == 2
+    assert "has no translation" in capsys.readouterr().err
+
+
 def test_the_report_finds_all_where_all_is_alike(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ["align", "report", str(model), "--pair", f"en-de={model}/dev.en,{model}/dev.de"]
     more = ["--dictionary", str(model / "dictionary.tsv"), "--plot", str(model / "layers.svg")]
