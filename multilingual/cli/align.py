@@ -52,6 +52,8 @@ def report(
 ) -> None:
     """Show, for each layer, how many translations are found, linear CKA, and what a rotation finds (Procrustes).
 
+    With a dictionary, whether a word's nearest word is its translation, read by itself and as the sentences use it.
+
     Example: kelm align report xlm-roberta-base --pair en-de=dev.en,dev.de --plot layers.svg
     """
     from kelm.data.sources import Table
@@ -69,7 +71,8 @@ def report(
     if as_json:
         print(json.dumps([asdict(one) for one in scores]))
     else:
-        show(table(scores), left=1, title=f"{pair.partition('=')[0]}: {len(sentences):,} pairs")
+        told_words = f", {len(known):,} of the dictionary, {scores[0].asked:,} words in text" if known else ""
+        show(table(scores), left=1, title=f"{pair.partition('=')[0]}: {len(sentences):,} pairs{told_words}")
 
 
 @align.command()

@@ -232,7 +232,7 @@ def test_a_text_is_its_own_translation_after_every_layer() -> None:
     scores = layer_scores(encoder, words, [(text, text) for text in (*LINES, *WORDS["en"], *WORDS["de"])])
     assert [one.layer for one in scores] == [0, 1, 2]
     assert all(one.forward == one.backward == 1 and one.cka == pytest.approx(1) for one in scores)
-    assert table(scores)[0] == ["layer", "found ->", "found <-", "CSLS", "CKA", "mapped"]
+    assert table(scores)[0] == ["layer", "found ->", "found <-", "CSLS", "CKA", "half", "mapped"]
 
 
 def test_any_translation_of_a_word_is_right() -> None:
