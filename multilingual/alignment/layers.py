@@ -33,7 +33,7 @@ from multilingual.alignment.word_vectors import places, vectors_in_context
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
 from multilingual.languages import with_languages
 
-__all__ = ["LayerScores", "draw", "layer_scores", "table", "words_found"]
+__all__ = ["SENTENCES", "WORDS", "LayerScores", "draw", "layer_scores", "table", "words_found"]
 
 _NEAREST = 10  # of CSLS
 Vectors = Mapping[int, np.ndarray]  # after each layer
@@ -189,24 +189,25 @@ def words_found(
     return float((np.mean(forward) + np.mean(backward)) / 2)
 
 
-_COLUMNS = {
+SENTENCES = {
     "forward": "found ->",
     "backward": "found <-",
     "csls": "CSLS",
     "cka": "CKA",
     "half": "half",
     "mapped": "mapped",
-    "words": "words",
-    "words_csls": "by CSLS",
-    "in_text": "in text",
-    "in_context": "in context",
 }
+WORDS = {"words": "words", "words_csls": "by CSLS", "in_text": "in text", "in_context": "in context"}
 
 
-def table(scores: Sequence[LayerScores]) -> list[list[str]]:
-    """Returns a row for each layer; a column that no layer has is left out."""
-    names = [name for name in _COLUMNS if any(getattr(one, name) is not None for one in scores)]
-    rows = [["layer", *(_COLUMNS[name] for name in names)]]
+def table(scores: Sequence[LayerScores], columns: Mapping[str, str] = SENTENCES) -> list[list[str]]:
+    """Returns a row for each layer; a column that no layer has is left out.
+
+    Args:
+        columns: titles by the fields' names: `SENTENCES` or `WORDS`.
+    """
+    names = [name for name in columns if any(getattr(one, name) is not None for one in scores)]
+    rows = [["layer", *(columns[name] for name in names)]]
     for one in scores:
         values = [getattr(one, name) for name in names]
         rows.append([str(one.layer), *("" if value is None else f"{value:.3f}" for value in values)])
@@ -225,11 +226,16 @@ def draw(scores: Sequence[LayerScores], path: str | Path, name: str) -> None:
     """
     if Path(path).suffix != ".svg":
         raise InputError(f'"{path}" is no .svg', field="--plot", remedy="Name it layers.svg, say.")
-    head, *rows = table(scores)
-    places = [row[0] for row in rows]
-    lines = [
-        Line(title, {row[0]: Mean(float(row[column]), float("nan"), 1) for row in rows if row[column]}, column - 1)
-        for column, title in enumerate(head[1:], 1)
-    ]
-    told = "; ".join(f"{line.label}: " + ", ".join(f"{line.means[at].value:.2f}" for at in places) for line in lines)
-    drawing.draw(Path(path), f"{name} by layer", told, [Panel("layer", "share found, or CKA", places, lines)])
+    panels, told = [], []
+    for columns, title in ((SENTENCES, "sentences found, or CKA"), (WORDS, "words found")):
+        head, *rows = table(scores, columns)
+        if len(head) == 1:
+            continue
+        places = [row[0] for row in rows]
+        lines = [
+            Line(label, {row[0]: Mean(float(row[column]), float("nan"), 1) for row in rows}, column - 1)
+            for column, label in enumerate(head[1:], 1)
+        ]
+        panels.append(Panel("layer", title, places, lines))
+        told += [f"{line.label}: " + ", ".join(f"{line.means[at].value:.2f}" for at in places) for line in lines]
+    drawing.draw(Path(path), f"{name} by layer", "; ".join(told), panels)

@@ -58,7 +58,7 @@ def report(
     """
     from kelm.data.sources import Table
     from kelm.training.finished import encoder_of
-    from multilingual.alignment.layers import draw, layer_scores, table
+    from multilingual.alignment.layers import WORDS, draw, layer_scores, table
 
     encoder, words = encoder_of(model)
     texts = list(islice(_pairs(pair), most))
@@ -71,8 +71,10 @@ def report(
     if as_json:
         print(json.dumps([asdict(one) for one in scores]))
     else:
-        told_words = f", {len(known):,} of the dictionary, {scores[0].asked:,} words in text" if known else ""
-        show(table(scores), left=1, title=f"{pair.partition('=')[0]}: {len(sentences):,} pairs{told_words}")
+        show(table(scores), left=1, title=f"{pair.partition('=')[0]}: {len(sentences):,} pairs")
+        if known:
+            title = f"{len(known):,} entries of the dictionary; in text {scores[0].asked:,} words of both sides"
+            show(table(scores, WORDS), left=1, title=title)
 
 
 @align.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from kelm.batch import pack
 from kelm.model import Encoder, EncoderConfig
 from kelm.text import vocabulary
 from kelm.text.spans import locate
-from multilingual.alignment.layers import layer_scores, table, words_found
+from multilingual.alignment.layers import WORDS as LAYER_WORDS
+from multilingual.alignment.layers import draw, layer_scores, table, words_found
 from multilingual.alignment.word_vectors import Place, places, vectors_in_context
 
 TEXTS = ["The cat's Cat sat.", "no word here", "a cat, concatenated", "sat"]
@@ -76,13 +78,16 @@ def test_csls_finds_words_that_a_hub_hides() -> None:
     assert found > words_found(first + 0.5, second + 0.5, known, gold)
 
 
-def test_the_report_asks_the_same_words_alone_and_in_context_and_half_the_pairs_alone() -> None:
+def test_the_report_asks_the_same_words_alone_and_in_context_and_half_the_pairs_alone(tmp_path: Path) -> None:
     texts = ["the cat sat", "a dog ran", "the sun sat", "a cat ran", "no cat", "the dog"]
     dictionary = [("cat", "cat"), ("sat", "sat"), ("missing", "missing"), ("Dog", "dog")]
     scores = layer_scores(encoder(), WORDS, [(text, text) for text in texts], dictionary=dictionary)
     assert {one.asked for one in scores} == {6}  # "missing" is in no sentence
     assert all(one.in_context == one.in_text == 1 for one in scores)  # both sides are alike
     assert all(one.half == 1 for one in scores)
-    assert table(scores)[0][-4:] == ["words", "by CSLS", "in text", "in context"]
+    assert table(scores, LAYER_WORDS)[0] == ["layer", "words", "by CSLS", "in text", "in context"]
+    draw(scores, tmp_path / "layers.svg", "en-de")
+    picture = (tmp_path / "layers.svg").read_text()
+    assert "in context: 1.00, 1.00, 1.00" in picture and "half: 1.00" in picture
     absent = layer_scores(encoder(), WORDS, [(text, text) for text in texts], dictionary=[("missing", "missing")])
-    assert absent[0].in_text is None and table(absent)[0][-1] == "by CSLS"
+    assert absent[0].in_text is None and table(absent, LAYER_WORDS)[0][-1] == "by CSLS"
