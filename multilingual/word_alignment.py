@@ -17,12 +17,13 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from torch.nn.functional import normalize
 
 from kelm.batch import Encoded, pack
 from kelm.data.bucketing import bucketed
 from kelm.errors import InputError, closest
 from kelm.model import Encoder
+from kelm.typing import Bool, Float, Tensor
 
 __all__ = ["AlignmentScores", "Links", "Method", "alignment_scores", "links", "token_links", "token_states"]
 
@@ -35,7 +36,7 @@ _FEW = 2  # a side of so many pieces has no second round
 @torch.no_grad()
 def token_states(
     encoder: Encoder, texts: Sequence[Encoded], *, pad: int, layer: int, tokens: int = 8192
-) -> list[Float32[np.ndarray, "token width"]]:
+) -> list[Float[Tensor, "token width"]]:
     """Returns the states of each text's tokens after a layer (0: before the first), special ones left out.
 
     Raises:
@@ -44,26 +45,29 @@ def token_states(
     most = encoder.config.num_hidden_layers
     if not 0 <= layer <= most:
         raise InputError(f"there is no layer {layer}", field="layer", remedy=f"Give a number from 0 to {most}.")
-    found: list[np.ndarray] = [np.zeros((0, encoder.config.hidden_size), np.float32)] * len(texts)
+    found: list[Tensor] = [torch.zeros(0, encoder.config.hidden_size)] * len(texts)
     encoder.eval()
     for numbers in bucketed([len(text) for text in texts], tokens, None):
         some = [texts[number] for number in numbers]
-        states = encoder.encode(pack(some, pad=pad).to(encoder.device), trail=True).trail[layer].float().cpu().numpy()
+        states = encoder.encode(pack(some, pad=pad).to(encoder.device), layers=layer).hidden.float().cpu()
         for row, (number, text) in enumerate(zip(numbers, some, strict=True)):
-            found[number] = states[row, : len(text)][text.words >= 0]
+            found[number] = states[row, : len(text)][torch.from_numpy(text.words >= 0)]
     return found
 
 
+@torch.no_grad()
 def token_links(
-    first: Float[np.ndarray, "token width"],
-    second: Float[np.ndarray, "other width"],
+    first: Float[Tensor, "*pair token width"],
+    second: Float[Tensor, "*pair other width"],
     method: Method = "itermax",
     *,
+    seen: Bool[Tensor, "*pair token other"] | None = None,
     rounds: int = 2,
-) -> Bool[np.ndarray, "token other"]:
-    """Returns which pieces belong together.
+) -> Bool[Tensor, "*pair token other"]:
+    """Returns which pieces belong together, of one pair or of many at once.
 
     Args:
+        seen: where both sides have a piece; None: everywhere.
         rounds: of `itermax`, the first one included; of `transport` as many sweeps as well.
 
     Raises:
@@ -71,53 +75,56 @@ def token_links(
     """
     if method not in (known := get_args(Method)):
         raise InputError(f'"{method}" is none of {", ".join(known)}', field="method", remedy=closest(method, known))
-    if not len(first) or not len(second):
-        return np.zeros((len(first), len(second)), bool)
-    if method == "transport":
-        similarity = _transported(first @ second.T, rounds)
-    else:
-        similarity = (_unit(first) @ _unit(second).T + 1) / 2
-    return _mutual(similarity) if method == "argmax" else _iterated(similarity, rounds)
+    with torch.autocast(first.device.type, enabled=False):  # bfloat16 would make equal what is not
+        first, second = (side if side.dtype == torch.float64 else side.float() for side in (first, second))
+        if method == "transport":
+            scores = first @ second.mT
+        else:
+            scores = (normalize(first, dim=-1) @ normalize(second, dim=-1).mT + 1) / 2
+    seen = torch.ones_like(scores, dtype=torch.bool) if seen is None else seen
+    if not scores.numel():
+        return seen
+    if method == "argmax":
+        return _mutual(scores, seen)
+    return _iterated(_transported(scores, seen, rounds) if method == "transport" else scores, seen, rounds)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _mutual(similarity: Float[np.ndarray, "token other"]) -> Bool[np.ndarray, "token other"]:
+def _mutual(
+    scores: Float[Tensor, "*pair token other"], seen: Bool[Tensor, "*pair token other"]
+) -> Bool[Tensor, "*pair token other"]:
     """Returns what is the first maximum of its row and of its column."""
-    rows, best = np.arange(similarity.shape[0]), np.argmax(similarity, axis=1)
-    found = np.zeros(similarity.shape, dtype=bool)
-    found[rows, best] = np.argmax(similarity, axis=0)[best] == rows
+    known = scores.masked_fill(~seen, -torch.inf)
+    rows, columns = (torch.zeros_like(seen).scatter_(at, known.argmax(at, keepdim=True), True) for at in (-1, -2))
+    return rows & columns & seen
+
+
+def _iterated(
+    scores: Float[Tensor, "*pair token other"], seen: Bool[Tensor, "*pair token other"], rounds: int
+) -> Bool[Tensor, "*pair token other"]:
+    found, first, second = _mutual(scores, seen), seen.any(-1, keepdim=True), seen.any(-2, keepdim=True)
+    long = (first.sum(-2, keepdim=True) > _FEW) & (second.sum(-1, keepdim=True) > _FEW)
+    for _ in range(rounds - 1):
+        here, there = first & ~found.any(-1, keepdim=True), second & ~found.any(-2, keepdim=True)
+        going = long & here.any(-2, keepdim=True) & there.any(-1, keepdim=True)
+        weights = torch.where(here & there, 1.0, _ONE_FREE) * (here | there)
+        found = found | (_mutual(scores * weights, seen) & (here | there) & going)
     return found
 
 
-def _iterated(similarity: Float[np.ndarray, "token other"], rounds: int) -> Bool[np.ndarray, "token other"]:
-    found = _mutual(similarity)
-    for _ in range(rounds - 1 if min(similarity.shape) > _FEW else 0):
-        here, there = ~np.any(found, axis=1)[:, None], ~np.any(found, axis=0)[None]
-        if not here.any() or not there.any():
-            break
-        weights = np.where(here & there, 1.0, np.where(here | there, _ONE_FREE, 0.0))
-        more = _mutual(similarity * weights) & (here | there)
-        if not (more & ~found).any():
-            break
-        found |= more
-    return found
-
-
-def _transported(scores: Float[np.ndarray, "token other"], sweeps: int) -> Float[np.ndarray, "token other"]:
+def _transported(
+    scores: Float[Tensor, "*pair token other"], seen: Bool[Tensor, "*pair token other"], sweeps: int
+) -> Float[Tensor, "*pair token other"]:
     """Returns scores, those below zero nearly zero, divided by their columns' and rows' sums, again and again."""
-    plan = np.where(scores > 0, scores, 1e-6)
+    plan = torch.where(scores > 0, scores, 1e-6) * seen
     for _ in range(sweeps):
-        plan = plan / plan.sum(0, keepdims=True)
-        plan = plan / plan.sum(1, keepdims=True)
+        for side in (-2, -1):
+            sums = plan.sum(side, keepdim=True)
+            plan = plan / sums.where(sums > 0, 1.0)
     return plan
 
 
 def links(
-    found: Bool[np.ndarray, "token other"], first: Encoded, second: Encoded, starts: tuple[Sequence[int], Sequence[int]]
+    found: Bool[Tensor, "token other"], first: Encoded, second: Encoded, starts: tuple[Sequence[int], Sequence[int]]
 ) -> Links:
     """Returns the links of words, given those of pieces.
 
@@ -128,7 +135,7 @@ def links(
         np.searchsorted(np.asarray(start), text.spans[text.words >= 0, 0], side="right") - 1
         for text, start in zip((first, second), starts, strict=True)
     ]
-    rows, columns = found.nonzero()
+    rows, columns = found.numpy().nonzero()
     pairs = zip(owners[0][rows].tolist(), owners[1][columns].tolist(), strict=True)
     return frozenset(pair for pair in pairs if min(pair) >= 0)
 

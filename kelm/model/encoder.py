@@ -86,12 +86,15 @@ class Encoder(PreTrainedModel):
         config.extensions = {name: extension.options for name, extension in self._named_extensions()}
         _check_order(self.extensions)
 
-    def encode(self, batch: Batch, *, trail: bool = False, below: Step | None = None) -> Stream:
+    def encode(
+        self, batch: Batch, *, trail: bool = False, below: Step | None = None, layers: int | None = None
+    ) -> Stream:
         """Returns what the encoder makes of a batch.
 
         Args:
             below: changes what the first layer reads.
             trail: keep the states before the first and after every layer in `Stream.trail`.
+            layers: stop after so many; what ends the encoder (a last norm, an extension's `finish`) is left out then.
 
         Raises:
             TextTooLong: a position is beyond the encoder's last one.
@@ -105,15 +108,16 @@ class Encoder(PreTrainedModel):
         hidden = self.embeddings(vectors, batch)
         stream = Stream(hidden, batch, vocabulary, self._mask(batch.visibility))
         stream = stream if below is None else below(stream)
-        for index in range(len(self.encoder.layer)):
+        every = layers is None or layers >= len(self.encoder.layer)
+        for index in range(len(self.encoder.layer) if every else layers or 0):
             if trail:
                 stream = stream.having(trail=(*stream.trail, stream.hidden))
             step = self._step(index)
             checkpointed = self.gradient_checkpointing and self.training
             stream = checkpoint(step, stream, use_reentrant=False) if checkpointed else step(stream)
-        if self.encoder.LayerNorm is not None:
+        if every and self.encoder.LayerNorm is not None:
             stream = stream.having(hidden=self.encoder.LayerNorm(stream.hidden))
-        for extension in self._extensions():
+        for extension in self._extensions() if every else ():
             stream = extension.finish(stream)
         return stream.having(trail=(*stream.trail, stream.hidden)) if trail else stream
 

@@ -57,6 +57,9 @@ class Objective(nn.Module, ABC, Generic[X]):
         """
         return encoder.encode(batch)
 
+    def updated(self, encoder: Encoder) -> None:
+        """Follows an update of the weights, in every process at the same time; by default with nothing."""
+
     @abstractmethod
     def loss(self, batch: Batch, stream: Stream) -> Losses:
         """Returns its losses as sums over `batch.units`, extensions' losses not included."""

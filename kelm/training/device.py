@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     broadcast_object_list,
+    gather,
     gather_object,
     parse_flag_from_env,
     reduce,
@@ -23,7 +24,7 @@ from kelm.errors import RecipeError
 from kelm.objectives.base import Losses
 from kelm.training.learner import Learner
 
-__all__ = ["Call", "accelerator", "agreed", "everyone", "leave", "process", "seed", "summed"]
+__all__ = ["Call", "accelerator", "agreed", "everyone", "joined", "leave", "process", "seed", "summed"]
 
 X = TypeVar("X")
 
@@ -90,6 +91,17 @@ def agreed(value: X) -> X:
     """Returns the first process's value, in all processes."""
     first: X = broadcast_object_list([value])[0]
     return first
+
+
+def joined(value: torch.Tensor) -> torch.Tensor:
+    """Returns the rows of every process, by rank, in all of them; each may have another number of rows."""
+    counts = everyone(len(value))
+    if len(counts) == 1:
+        return value
+    filled = value.new_zeros(max(counts), *value.shape[1:])
+    filled[: len(value)] = value
+    parts = gather(filled.to(process().device)).to(value.device).split(max(counts)) if max(counts) else ()
+    return torch.cat([value[:0], *(part[:count] for part, count in zip(parts, counts, strict=bool(parts)))])
 
 
 def summed(value: torch.Tensor) -> torch.Tensor:

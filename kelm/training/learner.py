@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from kelm.batch import Batch
@@ -34,6 +35,13 @@ class Learner(nn.Module):
     def read(self, batch: Batch) -> Stream:
         """Returns what the encoder makes of a batch, read as its objective reads."""
         return self._objective(batch).read(self.encoder, batch)
+
+    @torch.no_grad()
+    def updated(self) -> None:
+        """Tells the objectives that the weights have been updated."""
+        for objective in self.objectives.values():
+            assert isinstance(objective, Objective)
+            objective.updated(self.encoder)
 
     def _objective(self, batch: Batch) -> Objective[Any]:
         objective = self.objectives[batch.objective]

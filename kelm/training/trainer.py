@@ -167,6 +167,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.optim.rate * group["scale"] * factor
             self._stepper.step()
+            self.learner.updated()
         return norm
 
     def _overflows(self) -> bool:

@@ -52,11 +52,13 @@ def report(
 ) -> None:
     """Show, for each layer, how many translations are found, linear CKA, and what a rotation finds (Procrustes).
 
+    With a dictionary, whether a word's nearest word is its translation, read by itself and as the sentences use it.
+
     Example: kelm align report xlm-roberta-base --pair en-de=dev.en,dev.de --plot layers.svg
     """
     from kelm.data.sources import Table
     from kelm.training.finished import encoder_of
-    from multilingual.alignment.layers import draw, layer_scores, table
+    from multilingual.alignment.layers import WORDS, draw, layer_scores, table
 
     encoder, words = encoder_of(model)
     texts = list(islice(_pairs(pair), most))
@@ -70,6 +72,9 @@ def report(
         print(json.dumps([asdict(one) for one in scores]))
     else:
         show(table(scores), left=1, title=f"{pair.partition('=')[0]}: {len(sentences):,} pairs")
+        if known:
+            title = f"{len(known):,} entries of the dictionary; in text {scores[0].asked:,} words of both sides"
+            show(table(scores, WORDS), left=1, title=title)
 
 
 @align.command()
@@ -85,6 +90,8 @@ def words(
 ) -> None:
     """Print which word is which, a line a sentence: 0-0 1-2. Words are what stands between blanks.
 
+    A line of files of lines, or of a table, that lacks a side gives an empty line, so that line n is of line n.
+
     Example: kelm align words xlm-roberta-base --pair en-de=dev.en,dev.de --layer 8 --method argmax
     """
     from kelm.training.finished import encoder_of
@@ -92,9 +99,9 @@ def words(
 
     encoder, tokenizer = encoder_of(model)
     found: list[Links] = []
-    rest = _pairs(pair)
+    rest = _every_line(pair)
     while some := list(islice(rest, _BATCH)):
-        sides = [[text.text for text in some], [text.pair or "" for text in some]]
+        sides = [[one[side] for one in some] for side in (0, 1)]
         read = [tokenizer.encode(side, length=encoder.config.longest) for side in sides]
         states = [token_states(encoder, side, pad=tokenizer.pad, layer=layer) for side in read]
         for at in range(len(some)):
@@ -119,9 +126,32 @@ def _starts(text: str) -> list[int]:
 def _pairs(given: str) -> Iterator[Text]:
     from multilingual.corpora.parallel import translations
 
-    [(name, paths)] = files_of([given], "--pair", "en-de=dev.en,dev.de").items()
-    corpus = translations(paths[0].split(","), name.split("-"))
+    name, paths = _named(given)
+    corpus = translations(paths, name.split("-"))
     return (text for text, _ in corpus.stream())
+
+
+def _every_line(given: str) -> Iterator[tuple[str, str]]:
+    """Yields both sides of each line, those that lack one as well; of other files the pairs."""
+    from kelm.data.files import read
+
+    corpus = _pairs(given)  # refuses what it cannot be
+    _, paths = _named(given)
+    kinds = [set(Path(path).suffixes) for path in paths]
+    if len(paths) == 1 and kinds[0] & {".tsv", ".txt"}:
+        for line in read(paths[0]):
+            first, _, second = line.text.partition("\t")
+            yield first.strip(), second.partition("\t")[0].strip()
+    elif len(paths) == 2 and not all(".tsv" in kind for kind in kinds):
+        for one, other in zip(read(paths[0]), read(paths[1]), strict=True):
+            yield one.text, other.text
+    else:
+        yield from ((text.text, text.pair or "") for text in corpus)
+
+
+def _named(given: str) -> tuple[str, list[str]]:
+    [(name, paths)] = files_of([given], "--pair", "en-de=dev.en,dev.de").items()
+    return name, paths[0].split(",")
 
 
 def _gold(path: Path) -> tuple[list[Links], list[Links]]:

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -103,46 +102,59 @@ class DenoisingAlignment(TranslationLanguageModel):
         training = encoder.training
         with torch.no_grad():
             whole = dataclasses.replace(batch, tokens=_clean(batch))
-            clean = encoder.eval().encode(whole, trail=True).trail[self.layer]
+            clean = encoder.eval().encode(whole, layers=self.layer).hidden
         encoder.train(training)
         stream = encoder.encode(batch)
         return stream.having(side={**stream.side, _CLEAN: clean})
 
     def loss(self, batch: Batch, stream: Stream) -> Losses:
-        targets, texts = batch[Targets], batch[Texts]
-        hidden = torch.zeros_like(batch.visibility.document, dtype=torch.bool)
+        targets, row = batch[Targets], batch[Texts].row[:, None]
+        hidden = torch.zeros_like(batch.tokens, dtype=torch.bool)
         hidden[targets.row, targets.token] = True
-        real = ~self.special[_clean(batch)]
+        one, other = self._sides(batch)
+        links = self._links(stream.side[_CLEAN], row, one, other)
         pointers = stream.hidden.sum() * 0
-        for row, first, last in zip(texts.row.tolist(), texts.first.tolist(), texts.last.tolist(), strict=True):
-            place = torch.arange(first, last + 1, device=hidden.device)
-            place = place[real[row, place]]
-            one, other = (place[batch.segments[row, place] == side] for side in (0, 1))
-            pointers = pointers + self._pointers(stream, row, (one, other), hidden[row])
+        for here, there, likeness in ((one, other, links), (other, one, links.mT)):
+            told = likeness.isfinite().any(2) & hidden[row, here.token]
+            queries, keys = self.query(stream.hidden[row, here.token]), self.key(stream.hidden[row, there.token])
+            scores = (queries @ keys.mT).float() * queries.shape[-1] ** -0.5
+            scores = scores.masked_fill(~there.real[:, None], -torch.inf)
+            pointers = pointers + cross_entropy(scores[told], likeness.argmax(2)[told], reduction="sum")
         states = stream.hidden[targets.row, targets.token]
         return {self.name: pointers, "words": self.head.loss(states, targets.label, stream.vocabulary)}
 
-    def _pointers(
-        self,
-        stream: Stream,
-        row: int,
-        sides: tuple[Int[Tensor, "token"], Int[Tensor, "other"]],
-        hidden: Bool[Tensor, "place"],
-    ) -> Float[Tensor, ""]:
-        """Returns the summed loss of a pair's pointers, both ways."""
-        clean = [stream.side[_CLEAN][row, side].float().cpu().numpy() for side in sides]
-        linked = token_links(clean[0], clean[1], "transport", rounds=self.rounds)
-        likeness = np.where(linked, clean[0] @ clean[1].T, -np.inf)
-        loss = stream.hidden.sum() * 0
-        for here, there, scores in ((sides[0], sides[1], likeness), (sides[1], sides[0], likeness.T)):
-            told = np.isfinite(scores).any(1)
-            some = torch.from_numpy(told).to(here.device) & hidden[here]
-            if len(there) and bool(some.any()):
-                right = torch.from_numpy(np.argmax(scores, axis=1)).to(here.device)[some]
-                queries, keys = self.query(stream.hidden[row, here[some]]), self.key(stream.hidden[row, there])
-                pointed = (queries @ keys.T).float() * queries.shape[-1] ** -0.5
-                loss = loss + cross_entropy(pointed, right, reduction="sum")
-        return loss
+    def _sides(self, batch: Batch) -> tuple[_Side, _Side]:
+        """Returns where the words of each pair's sides are."""
+        texts, width = batch[Texts], batch.tokens.shape[1]
+        token = torch.arange(width, device=batch.tokens.device).expand(len(texts.row), -1)
+        inside = (token >= texts.first[:, None]) & (token <= texts.last[:, None])
+        words = inside & ~self.special[_clean(batch)[texts.row]]
+        first, second = (_side(words & (batch.segments[texts.row] == number)) for number in (0, 1))
+        return first, second
+
+    @torch.no_grad()
+    def _links(
+        self, clean: Float[Tensor, "row place width"], row: Int[Tensor, "pair one"], one: _Side, other: _Side
+    ) -> Float[Tensor, "pair token other"]:
+        """Returns how alike linked words are, and minus infinity for those that are not linked."""
+        first, second = clean[row, one.token].float(), clean[row, other.token].float()
+        seen = one.real[:, :, None] & other.real[:, None]
+        linked = token_links(first, second, "transport", seen=seen, rounds=self.rounds)
+        with torch.autocast(clean.device.type, enabled=False):
+            return (first @ second.mT).masked_fill(~linked, -torch.inf)
+
+
+class _Side(NamedTuple):
+    """Places of words in their rows, of each pair as many as the longest side has; `real`: a word is there."""
+
+    token: Int[Tensor, "pair token"]
+    real: Bool[Tensor, "pair token"]
+
+
+def _side(chosen: Bool[Tensor, "pair place"]) -> _Side:
+    most = max(1, int(chosen.sum(1).max()))
+    token = torch.argsort(~chosen, dim=1, stable=True)[:, :most]
+    return _Side(token, chosen.gather(1, token))
 
 
 def _clean(batch: Batch) -> Int[Tensor, "row token"]:

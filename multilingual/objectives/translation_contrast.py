@@ -1,16 +1,17 @@
 """Contrast of sentences and their translations: tell the translation from many other sentences (InfoXLM's XlCo).
 
     x, y   --encoder-->         q = W state(x)      W: a matrix that both share; state: the first token's, or the mean
-    x, y   --its slow copy-->   k = W state(y)      of all, after a layer, two thirds up
+    x, y   --its slow copy-->   k = W' state(y)     of all, after a layer, two thirds up
 
     loss = -log exp(q k / t) / sum over k' of exp(q k' / t)      k': k, the other pairs' keys of the batch, the queue's
 
-Both ways: x by y, y by x. The slow copy follows the encoder, theta' = m theta' + (1 - m) theta, at each batch, and has
-no gradient; the queue holds the keys of the batches before; those of the same pair are no negatives. Copy and queue are
-saved with the heads, so that a resumed run goes on exactly. Of several processes all have the first one's queue, as DDP
-hands it to them.
+Both ways: x by y, y by x. The slow copy and W' follow encoder and W, theta' = m theta' + (1 - m) theta, after each
+update of the weights, and have no gradient. The queue holds the keys of the steps before, of all processes, the same in
+each; a key of the sentence itself or of its translation, by their tokens, is no negative. Copy and queue are saved with
+the heads, so that a resumed run goes on exactly.
 Source: Chi et al., 2021 (InfoXLM), section 3.3 and the original code; He et al., 2020 (MoCo). Differs: the batch's own
-keys are negatives, too; one batch gives both directions; mixing of pairs is left out.
+keys are negatives, too; one batch gives both directions; mixing of pairs is left out; the queue starts empty, where the
+original waits until it is full.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -29,22 +31,24 @@ from kelm.errors import InputError, closest
 from kelm.model import Encoder
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Stream
+from kelm.model.pooling import span_means
 from kelm.objectives.base import Losses, Objective
 from kelm.text.assembly import Template
 from kelm.text.tokenizer import Tokenizer, check_fits
+from kelm.training import device
 from kelm.training.bounds import COUNT, MEMORY, POSITIVE
 from kelm.typing import Float, Int, Tensor
 from multilingual.pairs import both_sides, sides
 
-__all__ = ["State", "TranslationContrast", "TranslationContrastCollate"]
+__all__ = ["Said", "State", "TranslationContrast", "TranslationContrastCollate", "said"]
 
 State = Literal["first", "mean"]
 _KEYS = "translation_contrast"  # the slow copy's states, in `Stream.side`
 
 
 @dataclass(frozen=True, slots=True)
-class PairNumbers(Part):
-    """The number of the pair to which each text of a batch belongs."""
+class Said(Part):
+    """What each text of a batch says, as a number: equal tokens, equal numbers, not negative."""
 
     indices: ClassVar = {"text": "text"}
     text: Int[Tensor, "text"]
@@ -72,9 +76,14 @@ class TranslationContrastCollate:
         """
         taken = [sides(text, self.template) for text in texts]
         batch = both_sides(taken, room=self.room, pad=self.pad, objective=self.objective)
-        numbers = torch.tensor([text.number for text in texts], dtype=torch.long).repeat(2)
-        batch = batch.having(PairNumbers(torch.arange(len(numbers)), numbers))
+        numbers = torch.tensor([said(pair[side]) for side in (0, 1) for pair in taken], dtype=torch.long)
+        batch = batch.having(Said(torch.arange(len(numbers)), numbers))
         return batch.having(units={**batch.units, self.objective: 2 * len(texts)})
+
+
+def said(text: Encoded) -> int:
+    """Returns the number of what a text says."""
+    return int.from_bytes(blake2b(text.tokens.tobytes(), digest_size=8).digest(), "little") >> 1
 
 
 class TranslationContrast(Objective[Encoded]):
@@ -98,6 +107,8 @@ class TranslationContrast(Objective[Encoded]):
     queue: Tensor
     numbers: Tensor
     place: Tensor
+    waiting: Tensor
+    waiting_numbers: Tensor
 
     def __init__(
         self,
@@ -128,57 +139,66 @@ class TranslationContrast(Objective[Encoded]):
         self.project = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         nn.init.normal_(self.project.weight, std=config.hidden_size**-0.5)
         self.slow = copy.deepcopy(encoder).requires_grad_(False)
-        self.register_buffer("queue", normalize(torch.randn(queue, config.hidden_size), dim=-1))
+        self.slow_project = copy.deepcopy(self.project).requires_grad_(False)
+        self.register_buffer("queue", torch.zeros(queue, config.hidden_size))
         self.register_buffer("numbers", torch.full((queue,), -1, dtype=torch.long))
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
+        self.register_buffer("waiting", self.queue[:0], persistent=False)  # this step's keys
+        self.register_buffer("waiting_numbers", self.numbers[:0], persistent=False)
         self.collate = TranslationContrastCollate(tokenizer.template, tokenizer.pad)
 
     def read(self, encoder: Encoder, batch: Batch) -> Stream:
-        if self.training:
-            self._follow(encoder)
         with torch.no_grad():
-            slow = self.slow.eval().encode(batch, trail=True).trail[self.layer]
-        stream = encoder.encode(batch, trail=True)
+            slow = self.slow.eval().encode(batch, layers=self.layer).hidden
+        stream = encoder.encode(batch, layers=self.layer)
         return stream.having(side={**stream.side, _KEYS: slow})
 
-    @torch.no_grad()
-    def _follow(self, encoder: Encoder) -> None:
-        for own, theirs in zip(self.slow.parameters(), encoder.parameters(), strict=True):
-            own.lerp_(theirs.detach(), 1 - self.momentum)
-
     def loss(self, batch: Batch, stream: Stream) -> Losses:
-        queries = self._vectors(batch, stream.trail[self.layer])
+        queries = self._vectors(batch, stream.hidden, self.project)
         with torch.no_grad():
-            keys = self._vectors(batch, stream.side[_KEYS]).detach()
-        pairs = len(queries) // 2
-        others = torch.cat([keys[pairs:], keys[:pairs]])  # of each text its translation's
-        number, right = batch[PairNumbers].number, torch.arange(len(queries), device=queries.device)
-        keys_before, numbers = torch.cat([others, self.queue.to(others.dtype)]), torch.cat([number, self.numbers])
-        same = number[:, None] == numbers
-        same[right, right] = False
-        logits = (queries @ keys_before.T / self.temperature).float().masked_fill(same, -torch.inf)
+            keys = self._vectors(batch, stream.side[_KEYS], self.slow_project)
+        number = batch[Said].number
         if self.training:
-            self._keep(keys, number)
+            size = len(self.queue)
+            self.waiting = torch.cat([self.waiting, keys.to(self.queue.dtype)])[-size:]
+            self.waiting_numbers = torch.cat([self.waiting_numbers, number])[-size:]
+        theirs, translation = _swapped(keys), _swapped(number)  # of each text its translation's
+        among, numbers = torch.cat([theirs, self.queue.to(theirs.dtype)]), torch.cat([translation, self.numbers])
+        right = torch.arange(len(queries), device=queries.device)
+        left_out = (numbers == number[:, None]) | (numbers == translation[:, None]) | (numbers < 0)
+        left_out[right, right] = False
+        logits = (queries @ among.T / self.temperature).float().masked_fill(left_out, -torch.inf)
         return {self.name: cross_entropy(logits, right, reduction="sum")}
 
-    def _vectors(self, batch: Batch, states: Float[Tensor, "row token width"]) -> Float[Tensor, "text width"]:
+    def updated(self, encoder: Encoder) -> None:
+        for slow, fast in ((self.slow, encoder), (self.slow_project, self.project)):
+            for own, theirs in zip(slow.parameters(), fast.parameters(), strict=True):
+                own.lerp_(theirs.detach(), 1 - self.momentum)
+        whole = self.waiting.isfinite().all(1)  # a step that was left out has left its keys here
+        self._keep(device.joined(self.waiting[whole]), device.joined(self.waiting_numbers[whole]))
+        self.waiting, self.waiting_numbers = self.queue[:0], self.numbers[:0]
+
+    def _vectors(
+        self, batch: Batch, states: Float[Tensor, "row token width"], project: nn.Module
+    ) -> Float[Tensor, "text width"]:
         texts = batch[Texts]
         if self.state == "first":
             chosen = states[texts.row, texts.first]
         else:
-            token = torch.arange(states.shape[1], device=states.device)
-            inside = (token >= texts.first[:, None]) & (token <= texts.last[:, None])
-            weights = inside.to(states.dtype)
-            chosen = torch.bmm(weights[:, None], states[texts.row]).squeeze(1) / weights.sum(1, keepdim=True)
-        vectors: Tensor = self.project(chosen)
+            chosen = span_means(states, texts.row, texts.first, texts.last)
+        vectors: Tensor = project(chosen)
         return normalize(vectors, dim=-1) if self.normed else vectors
 
-    @torch.no_grad()
     def _keep(self, keys: Float[Tensor, "text width"], numbers: Int[Tensor, "text"]) -> None:
-        """Puts keys with the numbers of their pairs into the queue in the place of the oldest."""
+        """Puts keys with the numbers of their texts into the queue in the place of the oldest."""
         size = len(self.queue)
-        some = keys[-size:].to(self.queue.dtype)
-        at = (self.place + torch.arange(len(some), device=some.device)) % size
-        self.queue = self.queue.index_copy(0, at, some)
-        self.numbers = self.numbers.index_copy(0, at, numbers[-size:])
-        self.place = (self.place + len(some)) % size
+        at = (self.place + torch.arange(len(keys[-size:]), device=keys.device)) % size
+        self.queue.index_copy_(0, at, keys[-size:])
+        self.numbers.index_copy_(0, at, numbers[-size:])
+        self.place.copy_((self.place + len(at)) % size)
+
+
+def _swapped(values: Tensor) -> Tensor:
+    """Returns second sides' values, then first sides'."""
+    half = len(values) // 2
+    return torch.cat([values[half:], values[:half]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from kelm.text import vocabulary
 from multilingual.alignment.layers import layer_scores, table, words_found
 from multilingual.alignment.similarity import linear_cka, procrustes
 from multilingual.evaluation.retrieval import retrieval
-from multilingual.word_alignment import alignment_scores, links, token_links, token_states
+from multilingual.word_alignment import Method, alignment_scores, links, token_links, token_states
 
 RANDOM = np.random.default_rng(0)
 
@@ -103,24 +103,49 @@ def slow_links(similarity: np.ndarray, rounds: int) -> set[tuple[int, int]]:
 def test_links_are_those_of_the_slow_rule(rows: int, columns: int, seed: int, rounds: int) -> None:
     random = np.random.default_rng(seed)
     first, second = random.normal(size=(rows, 5)), random.normal(size=(columns, 5))
+    states = torch.from_numpy(first), torch.from_numpy(second)
     unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second)]
     similarity = (unit[0] @ unit[1].T + 1) / 2
     for method, times in (("argmax", 1), ("itermax", rounds)):
-        found = token_links(first, second, method, rounds=rounds)  # type: ignore[arg-type]
-        assert {tuple(pair) for pair in np.argwhere(found).tolist()} == slow_links(similarity, times)
+        found = token_links(*states, method, rounds=rounds)  # type: ignore[call-overload]
+        assert {tuple(pair) for pair in found.nonzero().tolist()} == slow_links(similarity, times)
     scores = first @ second.T
     plan = np.maximum(scores, 1e-6)
     for _ in range(rounds):
         plan = plan / plan.sum(0)
         plan = plan / plan.sum(1)[:, None]
-    found = token_links(first, second, "transport", rounds=rounds)
-    assert {tuple(pair) for pair in np.argwhere(found).tolist()} == slow_links(plan, rounds)
+    found = token_links(*states, "transport", rounds=rounds)
+    assert {tuple(pair) for pair in found.nonzero().tolist()} == slow_links(plan, rounds)
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_pairs_have_the_links_together_that_they_have_alone(method: Method) -> None:
+    random = torch.Generator().manual_seed(0)
+    sizes = [(5, 7), (1, 4), (2, 6), (7, 7), (6, 3), (0, 4)]
+    states = [[torch.randn(count, 4, generator=random) for count in size] for size in sizes]
+    padded = [torch.full((len(sizes), 8, 4), 9.0) for _ in (0, 1)]  # what is no piece is like everything
+    seen = torch.zeros(len(sizes), 8, 8, dtype=torch.bool)
+    for number, (first, second) in enumerate(states):
+        padded[0][number, : len(first)], padded[1][number, : len(second)] = first, second
+        seen[number, : len(first), : len(second)] = True
+    together = token_links(*padded, method, seen=seen, rounds=3)
+    for number, (first, second) in enumerate(states):
+        expected = torch.zeros(8, 8, dtype=torch.bool)
+        expected[: len(first), : len(second)] = token_links(first, second, method, rounds=3)
+        assert torch.equal(together[number], expected)
+
+
+def test_links_do_not_depend_on_the_precision_around_them() -> None:
+    first, second = torch.randn(2, 40, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_links(first, second)
+    assert torch.equal(found, token_links(first, second))
 
 
 def test_an_empty_side_has_no_links_and_an_unknown_method_is_named() -> None:
-    assert token_links(np.zeros((0, 3)), np.zeros((2, 3))).shape == (0, 2)
+    assert token_links(torch.zeros(0, 3), torch.zeros(2, 3)).shape == (0, 2)
     with pytest.raises(InputError, match='Did you mean "itermax"'):
-        token_links(np.ones((1, 3)), np.ones((2, 3)), "intermax")  # type: ignore[arg-type]
+        token_links(torch.ones(1, 3), torch.ones(2, 3), "intermax")  # type: ignore[arg-type]
 
 
 def test_the_error_rate_is_och_and_neys() -> None:
@@ -190,6 +215,20 @@ def test_words_of_an_encoder_that_knows_them_are_linked_whole(model: Path, capsy
     assert "Give a number from 0 to 1" in capsys.readouterr().err
 
 
+def test_line_n_of_the_links_is_of_line_n_whatever_is_blank(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sides = ["cat dog\n\ncat\nhouse\n", "Hund Katze\nHund\n \nHaus\n"]
+    for code, text in zip(WORDS, sides, strict=True):
+        (model / f"holes.{code}").write_text(text)
+    rows = zip(*(text.splitlines() for text in sides), strict=True)
+    (model / "holes.tsv").write_text("".join(f"{one}\t{other}\n" for one, other in rows))
+    for files in (f"{model}/holes.en,{model}/holes.de", f"{model}/holes.tsv"):
+        assert cli.run(["align", "words", str(model), "--pair", f"en-de={files}", "--layer", "0"]) == 0
+        assert capsys.readouterr().out == "0-1 1-0\n\n\n0-0\n"
+    (model / "holes.de").write_text("Hund\n")
+    assert cli.run(["align", "words", str(model), "--pair", f"en-de={model}/holes.en,{model}/holes.de"]) == 2
+    assert "has no translation" in capsys.readouterr().err
+
+
 def test_the_report_finds_all_where_all_is_alike(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ["align", "report", str(model), "--pair", f"en-de={model}/dev.en,{model}/dev.de"]
     more = ["--dictionary", str(model / "dictionary.tsv"), "--plot", str(model / "layers.svg")]
@@ -218,7 +257,7 @@ def test_a_text_is_its_own_translation_after_every_layer() -> None:
     scores = layer_scores(encoder, words, [(text, text) for text in (*LINES, *WORDS["en"], *WORDS["de"])])
     assert [one.layer for one in scores] == [0, 1, 2]
     assert all(one.forward == one.backward == 1 and one.cka == pytest.approx(1) for one in scores)
-    assert table(scores)[0] == ["layer", "found ->", "found <-", "CSLS", "CKA", "mapped"]
+    assert table(scores)[0] == ["layer", "found ->", "found <-", "CSLS", "CKA", "half", "mapped"]
 
 
 def test_any_translation_of_a_word_is_right() -> None:
@@ -242,4 +281,4 @@ def test_a_piece_is_of_the_word_in_which_it_begins() -> None:
     words = vocabulary.train(LINES * 30, 80, "wordpiece")
     first, second = words.encode(["cat dog", "cat dog"])
     pieces = int((first.words >= 0).sum())
-    assert links(np.eye(pieces, dtype=bool), first, second, ([0, 4], [0, 4])) == {(0, 0), (1, 1)}
+    assert links(torch.eye(pieces, dtype=torch.bool), first, second, ([0, 4], [0, 4])) == {(0, 0), (1, 1)}

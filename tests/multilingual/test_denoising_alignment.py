@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,6 @@ def made(**options: Any) -> tuple[Encoder, DenoisingAlignment]:
 @pytest.mark.parametrize("room", [None, 60])
 @torch.no_grad()
 def test_the_loss_is_that_of_the_formula_word_by_word(room: int | None) -> None:
-    from dataclasses import replace
-
     encoder, objective = made()
     learner = Learner(encoder, [objective]).eval()
     texts = read(6)
@@ -66,7 +65,7 @@ def test_the_loss_is_that_of_the_formula_word_by_word(room: int | None) -> None:
         alone = objective.collate([text], 3)
         hidden = set(alone[Targets].token.tolist())
         plain = laid_out(text, "running")
-        clean = encoder.encode(pack([plain], pad=WORDS.pad), trail=True).trail[1][0].numpy()
+        clean = encoder.encode(pack([plain], pad=WORDS.pad), trail=True).trail[1][0]
         states = encoder.encode(alone).hidden[0]
         sides = [np.flatnonzero((plain.words >= 0) & (plain.segments == side)) for side in (0, 1)]
         links = token_links(clean[sides[0]], clean[sides[1]], "transport")
@@ -74,7 +73,9 @@ def test_the_loss_is_that_of_the_formula_word_by_word(room: int | None) -> None:
             for at, token in enumerate(here.tolist()):
                 if token not in hidden or not table[at].any():
                     continue
-                likeness = [clean[token] @ clean[other] if table[at, to] else -np.inf for to, other in enumerate(there)]
+                likeness = [
+                    float(clean[token] @ clean[other]) if table[at, to] else -np.inf for to, other in enumerate(there)
+                ]
                 scores = torch.stack(
                     [
                         objective.query(states[token]) @ objective.key(states[other]) / 32**0.5

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kelm.batch import Encoded, pack
 from kelm.data.corpus import InMemory
@@ -21,8 +22,9 @@ from kelm.training.learner import Learner
 from kelm.training.recipe import Checkpoints, Optimization, Training
 from kelm.training.trainer import Trainer, train_unsaved
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
-from multilingual.objectives.translation_contrast import TranslationContrast
+from multilingual.objectives.translation_contrast import Said, TranslationContrast, said
 from multilingual.pairs import sides
+from tests.torchrun import launch_twice
 
 NAMES = "abcdefghijklmnopqrst"
 WORDS = vocabulary.train([" ".join(f"{one}{end}" for one in NAMES) for end in "xy"] * 9, 80, "wordpiece", lower=True)
@@ -56,7 +58,7 @@ def made(**options: Any) -> tuple[Encoder, TranslationContrast]:
 def test_the_loss_is_that_of_the_formula_sentence_by_sentence(options: dict[str, Any], room: int | None) -> None:
     encoder, objective = made(**options)
     with torch.no_grad():
-        for parameter in objective.slow.parameters():
+        for parameter in (*objective.slow.parameters(), *objective.slow_project.parameters()):
             parameter.add_(0.05 * torch.randn_like(parameter))
     learner = Learner(encoder, [objective]).eval()
     texts = read(5)
@@ -66,10 +68,12 @@ def test_the_loss_is_that_of_the_formula_sentence_by_sentence(options: dict[str,
     def vector(of: Encoder, text: Encoded) -> torch.Tensor:
         states = of.encode(pack([text], pad=WORDS.pad), trail=True).trail[objective.layer][0]
         state = states.mean(0) if objective.state == "mean" else states[0]
-        found = objective.project.weight @ state
+        found = (objective.project if of is encoder else objective.slow_project).weight @ state
         return found / found.norm() if objective.normed else found
 
-    objective.numbers[3] = texts[1].number  # a key of that pair from an earlier batch
+    told = [[said(side) for side in sides(pair, WORDS.template)] for pair in texts]
+    objective.queue.normal_()
+    objective.numbers[:6] = torch.tensor([3, 4, told[1][0], told[2][1], 5, 6])  # two sentences read before, two empty
     expected = 0.0
     with torch.no_grad():
         for number, pair in enumerate(texts):
@@ -80,42 +84,106 @@ def test_the_loss_is_that_of_the_formula_sentence_by_sentence(options: dict[str,
                 keys = [apart[number]]
                 keys += [key for at in range(5) if at != number for key in (apart[at], alike[at])]
                 held = zip(objective.queue, objective.numbers.tolist(), strict=True)
-                keys += [key for key, of in held if of != number]
+                keys += [key for key, of in held if of >= 0 and of not in told[number]]
                 scores = [float(query @ key) / objective.temperature for key in keys]
                 expected -= scores[0] - math.log(sum(map(math.exp, scores)))
         assert float(learner(batch)["translation_contrast"]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_slow_copy_follows_and_learns_nothing_by_itself() -> None:
+def test_the_slow_copy_follows_each_update_and_learns_nothing_by_itself() -> None:
     encoder, objective = made(momentum=0.9)
-    learner = Learner(encoder, [objective])
+    learner = Learner(encoder, [objective]).train()
+    pairs = [*zip(objective.slow.parameters(), encoder.parameters(), strict=True)]
+    pairs.append((objective.slow_project.weight, objective.project.weight))
     with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(1.0)
-    before = [parameter.clone() for parameter in objective.slow.parameters()]
-    loss = learner.train()(objective.collate(read(3), 0))["translation_contrast"]
-    for own, was, theirs in zip(objective.slow.parameters(), before, encoder.parameters(), strict=True):
-        torch.testing.assert_close(own, 0.9 * was + 0.1 * theirs)
+        for _, theirs in pairs:
+            theirs.add_(1.0)
+    before = [own.clone() for own, _ in pairs]
+    loss = learner(objective.collate(read(3), 0))["translation_contrast"]
+    assert all(torch.equal(own, was) for (own, _), was in zip(pairs, before, strict=True))
     loss.backward()
-    assert all(parameter.grad is None for parameter in objective.slow.parameters())
-    assert objective.project.weight.grad is not None
+    assert all(own.grad is None for own, _ in pairs) and objective.project.weight.grad is not None
+    learner.updated()
+    for (own, theirs), was in zip(pairs, before, strict=True):
+        torch.testing.assert_close(own, 0.9 * was + 0.1 * theirs)
 
 
-def test_the_queue_holds_the_latest_keys_and_only_training_changes_it() -> None:
+def test_the_queue_holds_the_keys_of_the_latest_steps_and_only_training_changes_it() -> None:
     encoder, objective = made(queue=7)
     learner = Learner(encoder, [objective])
-    start = objective.queue.clone()
-    learner.eval()(objective.collate(read(2), 0))
-    assert torch.equal(objective.queue, start)
-    learner.train()(objective.collate(read(2), 0))
-    assert int(objective.place) == 4 and torch.equal(objective.queue[4:], start[4:])
+
+    def step(*batches: list[Encoded]) -> list[int]:
+        found = [objective.collate(texts, 0) for texts in batches]
+        for batch in found:
+            learner(batch)
+        learner.updated()
+        return [number for batch in found for number in batch[Said].number.tolist()]
+
+    learner.eval()
+    step(read(2))
+    assert objective.numbers.tolist() == [-1] * 7 and int(objective.place) == 0
+    learner.train()
+    one = step(read(1), read(1, 5))  # two batches of one step
+    assert int(objective.place) == 4 and objective.numbers.tolist() == [*one, -1, -1, -1]
     first = objective.queue[:4].clone()
-    learner(objective.collate(read(2, 9), 0))
-    assert int(objective.place) == 1
-    assert objective.numbers.tolist() == [1, 1, 0, 1, 0, 1, 0]
+    other = step(read(2, 9))
+    assert int(objective.place) == 1 and objective.numbers.tolist() == [other[3], *one[1:], *other[:3]]
     assert torch.equal(objective.queue[1:4], first[1:]) and not torch.equal(objective.queue[0], first[0])
-    learner(objective.collate(read(9, 3), 0))  # more keys than the queue holds
-    assert torch.isfinite(objective.queue).all()
+    many = step(read(9, 3))  # more keys than the queue holds
+    assert sorted(objective.numbers.tolist()) == sorted(many[-7:]) and objective.queue.isfinite().all()
+
+
+def test_a_sentence_that_comes_again_under_another_number_is_no_negative() -> None:
+    _, objective = made()
+    texts = read(2)
+    again = [text.having(number=text.number + 100) for text in texts]
+    numbers = [objective.collate(some, 0)[Said].number for some in (texts, again, read(2, 9))]
+    assert torch.equal(numbers[0], numbers[1])
+    assert len({*numbers[0].tolist(), *numbers[2].tolist()}) == 8
+
+
+def test_accumulated_batches_move_the_slow_copy_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = []
+    encoder, objective = made(queue=64)
+    follow = objective.updated
+
+    def updated(encoder: Encoder) -> None:
+        waiting.append(len(objective.waiting))
+        follow(encoder)
+
+    monkeypatch.setattr(objective, "updated", updated)
+    Trainer(
+        Learner(encoder, [objective]),
+        {objective.name: BatchStream(InMemory(read(40)), objective.collate, tokens=60, seed=0)},
+        train=Training(steps=3, accumulation=2),
+        checkpoints=Checkpoints(every=None),
+    ).run()
+    assert len(waiting) == 3 and min(waiting) > 8  # one batch has 5 or 6 pairs
+    assert len(objective.waiting) == 0 and int((objective.numbers >= 0).sum()) == sum(waiting)
+
+
+def test_keys_that_are_no_numbers_stay_out_of_the_queue() -> None:
+    encoder, objective = made(queue=16)
+    learner = Learner(encoder, [objective]).train()
+    learner(objective.collate(read(3), 0))
+    objective.waiting[1:3] = torch.tensor([[math.nan], [math.inf]])
+    learner.updated()
+    assert int(objective.place) == 4 and objective.queue.isfinite().all()
+    assert (objective.numbers[:4] >= 0).all() and (objective.numbers[4:] == -1).all()
+
+
+def test_two_processes_have_one_queue_and_go_on_exactly_with_whole_and_with_divided_weights(tmp_path: Path) -> None:
+    ends = []
+    for launcher in ("ddp.yaml", "fsdp2.yaml"):
+        launch_twice(launcher, "tests.multilingual.two_contrasts", place := tmp_path / launcher)
+        whole, other, again = (load_file(place / f"{name}.safetensors") for name in ("whole-0", "whole-1", "again-1"))
+        assert whole.keys() == other.keys() == again.keys() and "objectives.translation_contrast.queue" in whole
+        for name, value in whole.items():
+            assert torch.equal(value, other[name]) and torch.equal(value, again[name]), name
+        assert int((whole["objectives.translation_contrast.numbers"] >= 0).sum()) == 24
+        ends.append(whole)
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, atol=1e-4, rtol=1e-3)
 
 
 def test_translations_become_neighbors() -> None:
