@@ -82,7 +82,7 @@ class Corpus(ABC, Generic[X]):
     def fingerprint(self) -> str:
         """Returns a digest of what the stream gives: equal digests, equal items."""
 
-    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+    def times_read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
         """Returns how often each part of a mixture was read, by its name, after some passes and at a cursor."""
         return {}
 

@@ -98,8 +98,8 @@ class Reader(Corpus[Encoded]):
             )
         return windows(encoded, self.length, self.tokenizer.template)
 
-    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
-        return self.corpus.read(passes, None if cursor is None else cursor["text"])
+    def times_read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+        return self.corpus.times_read(passes, None if cursor is None else cursor["text"])
 
     def fingerprint(self) -> str:
         attach = [] if self.attach is None else [_named(self.attach)]
@@ -140,8 +140,8 @@ class Enriched(Corpus[Encoded]):
                 texts = enricher(texts)
             yield from zip(texts, (cursor for _, cursor in chunk), strict=True)
 
-    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
-        return self.corpus.read(passes, cursor)
+    def times_read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+        return self.corpus.times_read(passes, cursor)
 
     def together(self, item: Encoded) -> Any:
         return self.corpus.together(item)

@@ -140,11 +140,11 @@ class BatchStream(Generic[X]):
         """Returns the place after the last batch that was given, as JSON values."""
         return {**self._settings, "turn": self._turn, "positions": list(self._positions)}
 
-    def read(self) -> dict[str, float]:
+    def times_read(self) -> dict[str, float]:
         """Returns how often each part of a mixture was read so far, by its name; nothing of a plain corpus."""
         parts: dict[str, list[float]] = {}
         for position in self._positions:
-            for name, times in self._feed.corpus.read(position["pass"], position["cursor"]).items():
+            for name, times in self._feed.corpus.times_read(position["pass"], position["cursor"]).items():
                 parts.setdefault(name, []).append(times)
         return {name: sum(times) / len(times) for name, times in parts.items()}
 

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import UInt64
 
 from kelm.batch import Encoded
+from kelm.data.hashing import GOLDEN, mixed
 from kelm.errors import InputError, KelmError
 from kelm.objectives.base import random_of
 from kelm.typing import Bool, Float, Int
@@ -195,23 +196,12 @@ def _uniform(
     seed: np.uint64, number: UInt64[np.ndarray, "draw"], place: UInt64[np.ndarray, "draw"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns three random numbers in [0, 1) for each place of each text, by hashing (splitmix64's finalizer)."""
-    mixed = _mixed(_mixed(_mixed(np.full_like(number, seed)) + number) + place)
+    state = mixed(mixed(mixed(np.full_like(number, seed)) + number) + place)
     found = []
     for _ in range(3):
-        mixed = _mixed(mixed + _GOLDEN)
-        found.append((mixed >> np.uint64(11)) * 2.0**-53)
+        state = mixed(state + GOLDEN)
+        found.append((state >> np.uint64(11)) * 2.0**-53)
     return found[0], found[1], found[2]
-
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mixed(numbers: UInt64[np.ndarray, "draw"]) -> UInt64[np.ndarray, "draw"]:
-    """Returns each number's hash, one to one (Steele, Lea and Flood, 2014)."""
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: UInt64[np.ndarray, "draw"] = numbers ^ (numbers >> np.uint64(31))
-    return mixed
 
 
 def rarity(counts: str | Path, exponent: float, vocabulary: int) -> Float[np.ndarray, "vocabulary"]:

@@ -155,7 +155,7 @@ class Trainer:
         self.progress = replace(self.progress, step=step, tokens=tokens, parts=parts, losses=losses, skipped=skipped)
         if not wrong:
             total = sum(self._weight(name.partition("/")[0]) * value for name, value in losses.items())
-            read = Read(parts, {name: stream.read() for name, stream in self.streams.items()}) if parts else None
+            read = Read(parts, {name: stream.times_read() for name, stream in self.streams.items()}) if parts else None
             self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens, read))
         return next((number for _, _, number in told if number is not None), None)
 

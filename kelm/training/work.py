@@ -36,7 +36,7 @@ class Batches(Protocol):
     def restore(self, state: Any) -> None:
         """Makes the next iteration start at a position."""
 
-    def read(self) -> Mapping[str, float]:
+    def times_read(self) -> Mapping[str, float]:
         """Returns how often each part of a mixture was read so far, by its name."""
 
 

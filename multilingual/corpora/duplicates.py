@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8, UInt32, UInt64
 
 from kelm.data.corpus import Text
+from kelm.data.hashing import mixed
 from kelm.errors import InputError
 from kelm.training.bounds import COUNT, FACTOR, SEED
 from multilingual.corpora.rules import Judge, Step
@@ -132,14 +133,6 @@ class Duplicates(Step):
         return judge
 
 
-def _mixed(numbers: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
-    """Returns each number's hash, one to one (the finalizer of splitmix64; Steele, Lea and Flood, 2014)."""
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: UInt64[np.ndarray, "..."] = numbers ^ (numbers >> np.uint64(31))
-    return mixed
-
-
 @cache
 def _functions(count: int, seed: int) -> tuple[UInt32[np.ndarray, "hash"], UInt32[np.ndarray, "hash"]]:
     """Returns factors and shifts: h(x) = factor * x + shift; an odd factor makes it one to one."""
@@ -221,7 +214,7 @@ class NearDuplicates(Step):
         count = len(units) - self.width + 1
         stretches = np.zeros(count, np.uint64)
         for place in range(self.width):
-            stretches = _mixed(stretches ^ units[place : place + count])
+            stretches = mixed(stretches ^ units[place : place + count])
         return (stretches >> np.uint64(32)).astype(np.uint32)
 
     def minima(self, text: Text) -> UInt32[np.ndarray, "hash"]:
@@ -238,7 +231,7 @@ class NearDuplicates(Step):
         banded = minima.reshape(len(minima), self.bands, self.rows).astype(np.uint64)
         keys = np.broadcast_to(np.arange(self.bands, dtype=np.uint64), banded.shape[:2])
         for row in range(self.rows):
-            keys = _mixed(keys ^ banded[:, :, row] << np.uint64(8))  # 8: beside the number of the band
+            keys = mixed(keys ^ banded[:, :, row] << np.uint64(8))  # 8: beside the number of the band
         return keys >> np.uint64(32)
 
     def begin(self) -> Judge:

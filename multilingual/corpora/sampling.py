@@ -105,14 +105,14 @@ class Sampled(Corpus[Text]):
         found: list[float] = shares([counts[place] for counts in self.counts.values()], alpha).tolist()
         return found
 
-    @property
+    @cached_property
     def times(self) -> Mapping[str, float]:
         """How often a pass reads the texts of each part."""
         lengths = [*self.phases, self._end]
         drawn = np.array(lengths) @ np.array([self._shares(one) for one in self.alphas])
         return {name: float(count) / self.counts[name][0] for name, count in zip(self.parts, drawn, strict=True)}
 
-    @property
+    @cached_property
     def _end(self) -> float:
         """After so many draws, all by the last phase, the part that is read least is read up."""
         return max(texts / self.probabilities[name] for name, (texts, _) in self.counts.items())
@@ -162,7 +162,7 @@ class Sampled(Corpus[Text]):
             yield from self.parts[name].stream(Shard(), start)
             start = None
 
-    def read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
+    def times_read(self, passes: int, cursor: Cursor | None) -> Mapping[str, float]:
         now = {name: 0 if cursor is None else cursor["before"][name] + cursor["taken"][name] for name in self.parts}
         return {name: passes * self.times[name] + now[name] / self.counts[name][0] for name in self.parts}
 

@@ -185,10 +185,10 @@ def test_how_often_each_language_was_read_is_what_a_count_says() -> None:
     for text, cursor in corpus.stream():
         found[text.text.split()[0]] += 1
         if text.number in (5, 299, 300, 900):
-            told = corpus.read(2, cursor)
+            told = corpus.times_read(2, cursor)
             for name, size in COUNTS.items():
                 assert told[name] == pytest.approx(2 * corpus.times[name] + found[name] / size)
-    assert corpus.read(0, None) == dict.fromkeys(COUNTS, 0.0)
+    assert corpus.times_read(0, None) == dict.fromkeys(COUNTS, 0.0)
 
 
 def test_pure_batches_have_one_language_each_and_no_text_is_lost(tmp_path: Path) -> None:
