@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Literal
 
@@ -10,10 +11,10 @@ from transformers.activations import ACT2FN
 
 from kelm.errors import KelmError, closest
 
-__all__ = ["FAMILIES", "EncoderConfig", "Family"]
+__all__ = ["FAMILIES", "EncoderConfig", "Family", "QRNNOptions"]
 
-Family = Literal["bert", "roberta", "xlm-roberta", "xlm-roberta-xl"]
-FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+Family = Literal["bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "qrnn"]
+FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "qrnn")
 
 _COUNTS = (
     "vocab_size",
@@ -27,14 +28,60 @@ _COUNTS = (
 _SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QRNNOptions:
+    """What a quasi-recurrent network has and a Transformer has not; the defaults are MultiFiT's.
+
+    Attributes:
+        window: tokens that the first layer sees at once; the others see one.
+        zoneout: share of the forget gates that stay open in training, by token.
+        output_dropout: share of the last states' features that are dropped, by text.
+        hidden_dropout, input_dropout: the same between the layers and before the first.
+        embedding_dropout: share of the vocabulary's words that are dropped wherever they stand.
+        weight_dropout: share of each gate matrix's weights.
+        scale: factor of all five dropouts (fastai's `drop_mult`): MultiFiT's are 0 for pretraining, 0.3 for
+            fine-tuning and 0.5 for classification.
+
+    Raises:
+        KelmError: a window below 1, a negative scale, or a share that is not from 0 to below 1.
+    """
+
+    window: int = 2
+    zoneout: float = 0.0
+    output_dropout: float = 0.25
+    hidden_dropout: float = 0.1
+    input_dropout: float = 0.2
+    embedding_dropout: float = 0.02
+    weight_dropout: float = 0.15
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if type(self.window) is not int or self.window < 1:
+            raise _wrong("qrnn.window", self.window, "a whole number from 1", "MultiFiT's is 2.")
+        if type(self.scale) not in (int, float) or not (self.scale >= 0 and isfinite(self.scale)):
+            raise _wrong("qrnn.scale", self.scale, "a number from 0", "MultiFiT's are 0 to 0.5.")
+        for name in ("zoneout", *(one.name for one in fields(self) if one.name.endswith("_dropout"))):
+            value = getattr(self, name)
+            scale = 1.0 if name == "zoneout" else self.scale
+            if type(value) not in (int, float) or not 0 <= value * scale < 1:
+                raise _wrong(f"qrnn.{name}", value, "a share from 0 to below 1", "MultiFiT's are 0 to 0.25.")
+
+
+def _wrong(name: str, value: Any, expected: str, remedy: str) -> KelmError:
+    return KelmError(f"EncoderConfig: {name}: expected {expected}, found {value!r}. {remedy}")
+
+
 class EncoderConfig(PreTrainedConfig):
     """The shape of an `Encoder`; field names and defaults are Hugging Face BERT's.
 
     Attributes:
-        family: whose checkpoints it reads and writes, and whose conventions it follows.
+        family: whose checkpoints it reads and writes, and whose conventions it follows. "qrnn" is MultiFiT's network:
+            `hidden_size` is the width of the words and of what comes out, `intermediate_size` that in between;
+            `max_position_embeddings` says how long a text may be; there are no heads, positions and types.
         extensions: options of each extension by its plug-in name, in the order in which they apply.
         pooler: the checkpoint has BERT's pooler (dense and tanh on the first token).
         attention: the kernel; "sdpa" runs everywhere, "flex" is sparse and runs on CUDA without attention dropout.
+        qrnn: fields of `QRNNOptions`, for that family.
     """
 
     model_type = "kelm"
@@ -57,6 +104,7 @@ class EncoderConfig(PreTrainedConfig):
     pooler: bool = True
     attention: Literal["sdpa", "flex"] = "sdpa"
     extensions: dict[str, dict[str, Any]] | None = None
+    qrnn: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -69,7 +117,8 @@ class EncoderConfig(PreTrainedConfig):
         if self.attention not in ("sdpa", "flex"):
             raise KelmError(f'EncoderConfig: attention "{self.attention}" is unknown. Choose sdpa or flex.')
         self._check_sizes()
-        if self.hidden_size % self.num_attention_heads:
+        self._check_qrnn()
+        if self.hidden_size % self.num_attention_heads and not self.recurrent:
             raise KelmError(
                 f"EncoderConfig: hidden_size {self.hidden_size} is not a multiple of "
                 f"num_attention_heads {self.num_attention_heads}. Give a multiple, or other heads."
@@ -86,6 +135,28 @@ class EncoderConfig(PreTrainedConfig):
             )
         if self.attention == "flex" and self.attention_probs_dropout_prob:
             raise KelmError('EncoderConfig: attention "flex" has no dropout; set attention_probs_dropout_prob to 0.')
+
+    def _check_qrnn(self) -> None:
+        if not self.recurrent:
+            if self.qrnn:
+                raise KelmError(f'EncoderConfig: qrnn: a {self.family} has no such options. Set family = "qrnn".')
+            return
+        known = [one.name for one in fields(QRNNOptions)]
+        for name in self.qrnn or {}:
+            if name not in known:
+                raise KelmError(f'EncoderConfig: qrnn: no option is called "{name}". {closest(name, known)}')
+        QRNNOptions(**self.qrnn or {})
+        self.pooler = False  # the first token's state has read nothing else
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it is a quasi-recurrent network, which reads one way and has no attention."""
+        return self.family == "qrnn"
+
+    @property
+    def qrnn_options(self) -> QRNNOptions:
+        """The options of a quasi-recurrent network."""
+        return QRNNOptions(**self.qrnn or {})
 
     def _check_sizes(self) -> None:
         if type(self.pooler) is not bool:
@@ -116,7 +187,7 @@ class EncoderConfig(PreTrainedConfig):
     @property
     def position_offset(self) -> int:
         """What is added to `Batch.positions`: RoBERTa and XLM-R count from the padding id + 1."""
-        return 0 if self.family == "bert" else self.pad_token_id + 1
+        return 0 if self.family in ("bert", "qrnn") else self.pad_token_id + 1
 
     @property
     def longest(self) -> int:

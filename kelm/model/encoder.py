@@ -1,4 +1,4 @@
-"""The one Transformer encoder that every method plugs into.
+"""The one encoder that every method plugs into: a Transformer, or MultiFiT's quasi-recurrent network.
 
     Batch -> words -(embed)-> embeddings -> Stream -> layer 0 -> ... -> layer n-1 -(finish)-> Stream
 
@@ -29,6 +29,7 @@ from kelm.model.embeddings import Embeddings, look_up
 from kelm.model.extension import Extension, Step, Stream
 from kelm.model.heads import VocabularyHead
 from kelm.model.layers import Layer, NormsFirst
+from kelm.model.qrnn import QRNNLayer, QRNNWords
 from kelm.typing import Float, Tensor
 
 __all__ = ["Encoder", "Extensions"]
@@ -41,9 +42,13 @@ class Layers(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        kind = NormsFirst if config.norms_first else Layer
-        self.layer = nn.ModuleList(kind(config) for _ in range(config.num_hidden_layers))
+        self.layer = nn.ModuleList(self._layer(config, index) for index in range(config.num_hidden_layers))
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.norms_first else None
+
+    def _layer(self, config: EncoderConfig, index: int) -> nn.Module:
+        if config.recurrent:
+            return QRNNLayer(config, index)
+        return NormsFirst(config) if config.norms_first else Layer(config)
 
 
 class Pooler(nn.Module):
@@ -59,7 +64,7 @@ class Pooler(nn.Module):
 
 
 class Encoder(PreTrainedModel):
-    """BERT, RoBERTa, XLM-R or XLM-R XL, with extensions.
+    """BERT, RoBERTa, XLM-R, XLM-R XL or MultiFiT's QRNN, with extensions.
 
     >>> encoder = Encoder.from_hf("bert-base-uncased", extensions={"ernie": {"table": "vectors"}})  # doctest: +SKIP
     >>> encoder.encode(batch).hidden                                                                # doctest: +SKIP
@@ -68,18 +73,21 @@ class Encoder(PreTrainedModel):
     config_class = EncoderConfig
     base_model_prefix = "encoder_model"  # no submodule of that name: our folders have no head inside
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Layer", "NormsFirst", "Embeddings"]  # noqa: RUF012  # HF's own attribute
+    _no_split_modules = ["Layer", "NormsFirst", "Embeddings", "QRNNLayer"]  # noqa: RUF012  # HF's own attribute
     _supports_sdpa = True
     config: EncoderConfig
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
-        self.embeddings = Embeddings(config)
+        self.embeddings = QRNNWords(config) if config.recurrent else Embeddings(config)
         self.encoder = Layers(config)
         self.pooler = Pooler(config) if config.pooler else None
         self.gradient_checkpointing = False
         self.post_init()
-        # After post_init: an extension starts as it says, not as HF would have it (its output projections at zero).
+        # After post_init: these start as they say, not as HF would have it (an extension's output projections at zero).
+        for part in (self.embeddings, *self.encoder.layer):
+            if isinstance(part, QRNNWords | QRNNLayer):
+                part.reset()
         self.extensions = nn.ModuleDict()
         for name, options in (config.extensions or {}).items():
             self.extensions[name] = _extension(name, config, options)
@@ -156,6 +164,13 @@ class Encoder(PreTrainedModel):
         return step
 
     def _mask(self, visibility: Visibility) -> Any:
+        if self.config.recurrent:
+            if visibility.branch is not None:
+                raise KelmError(
+                    "the texts have injected branches and a recurrent network reads one token after another. "
+                    "Leave out the enricher that injects them (sentence_tree)."
+                )
+            return None
         if visibility.full:
             return None
         if self.config.attention == "sdpa":
@@ -302,6 +317,10 @@ def _extension(name: str, config: EncoderConfig, options: Mapping[str, Any]) -> 
         raise CheckpointError(
             f'extension "{name}" does not take these options ({error}): {dict(options)}. Correct them.'
         ) from error
+    if config.recurrent and kind.layer is not Extension.layer:
+        raise KelmError(
+            f'extension "{name}" enters a Transformer\'s layers; a recurrent network has none. Leave it out.'
+        )
     return extension
 
 

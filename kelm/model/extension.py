@@ -32,7 +32,7 @@ class Stream:
     """The one thing that flows between layers.
 
     Attributes:
-        hidden: the token states.
+        hidden: the token states; between the layers of a QRNN wider than its words and what comes out.
         batch: what is being read.
         vocabulary: the word embedding table, for tied output layers.
         mask: `batch.visibility` expanded once for all layers; None hides nothing.
@@ -43,7 +43,7 @@ class Stream:
 
     hidden: Float[Tensor, "row token width"]
     batch: Batch
-    vocabulary: Float[Tensor, "word width"]
+    vocabulary: Float[Tensor, "word output"]
     mask: Tensor | BlockMask | None = None
     side: Mapping[str, Tensor] = field(default_factory=dict)
     losses: Mapping[str, Tensor] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The vocabulary head of BERT and RoBERTa, run at target positions only.
 
     logits = norm(gelu(dense(state))) · Eᵀ + bias            E: the word embeddings (tied)
+           = state · Eᵀ + bias                               of a recurrent network (Merity et al., 2018)
 
 Of 512 tokens 15 % are targets; over a vocabulary of 250,000 that is most of a training step's time and memory.
 Source: Devlin et al., 2019, section 3.1; tied weights: Press and Wolf, 2017.
@@ -27,15 +28,20 @@ class VocabularyHead(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.recurrent = config.recurrent
+        if self.recurrent:
+            return
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         # RoBERTa's head is always gelu, whatever the encoder's activation.
         self.activation = ACT2FN[config.hidden_act if config.family == "bert" else "gelu"]
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         nn.init.normal_(self.dense.weight, std=config.initializer_range)
         nn.init.zeros_(self.dense.bias)
 
     def transform(self, states: Float[Tensor, "target width"]) -> Float[Tensor, "target width"]:
+        if self.recurrent:
+            return states
         normed: Tensor = self.layer_norm(self.activation(self.dense(states)))
         return normed
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from kelm.data.folders import file_aside
 from kelm.errors import CannotExport, CheckpointError, KelmError, UnsafeFile
-from kelm.model.config import FAMILIES, EncoderConfig
+from kelm.model.config import EncoderConfig
 from kelm.typing import Tensor
 
 __all__ = ["Source", "check", "folder", "head_weights", "read", "read_fields", "read_weights", "weight_files", "write"]
@@ -163,9 +163,9 @@ def _described(path: Path) -> dict[str, Any]:
 
 def _fields(path: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     family = described.get("model_type")
-    if family not in FAMILIES:
+    if family not in ARCHITECTURES:
         raise CheckpointError(
-            f'{path}: model type "{family}" is not supported; known: {", ".join(FAMILIES)}. '
+            f'{path}: model type "{family}" is not supported; known: {", ".join(ARCHITECTURES)}. '
             + ("Open a kelm folder with Encoder.from_pretrained." if family == "kelm" else "Give one of those.")
         )
     kind = described.get("position_embedding_type", "absolute")
@@ -255,6 +255,8 @@ def write(
             f"a plain {ARCHITECTURES[config.family]} folder cannot express {', '.join(extensions)}. "
             f"Leave them out by name (--drop, in Python drop=[...]), or keep kelm's form (save_pretrained)."
         )
+    if config.family not in ARCHITECTURES:
+        raise CannotExport(f"Hugging Face has no {config.family}. Keep kelm's form (save_pretrained).")
     name = ARCHITECTURES[config.family]
     described = {field: getattr(config, field) for field in SHARED_FIELDS}
     described |= {"model_type": config.family, "architectures": [f"{name}{'Model' if head is None else 'ForMaskedLM'}"]}

@@ -8,8 +8,10 @@
     xlm-r-large        24  1,024     16    4,096    250,002      560 M     called 550 M
     xlm-r-xl           36  2,560     32   10,240    250,880      3.48 B    called 3.5 B
     xlm-r-xxl          48  4,096     32   16,384    250,880     10.70 B    called 10.7 B
+    multifit            4    400          1,552     15,000       27 M     a QRNN (`kelm.model.qrnn`)
 
-Source: Devlin et al., 2019; Conneau et al., 2020; Goyal et al., 2021. A fresh encoder has no pooler: nothing trains it.
+Source: Devlin et al., 2019; Conneau et al., 2020; Goyal et al., 2021; Eisenschlos et al., 2019.
+A fresh encoder has no pooler: nothing trains it.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "xlm-r-large": _size("xlm-roberta", 24, 1024, 16, 250_002),
     "xlm-r-xl": _size("xlm-roberta-xl", 36, 2560, 32, 250_880),
     "xlm-r-xxl": _size("xlm-roberta-xl", 48, 4096, 32, 250_880),
+    "multifit": {
+        **{"family": "qrnn", "num_hidden_layers": 4, "hidden_size": 400, "intermediate_size": 1552},
+        **{"vocab_size": 15_000, "pooler": False},
+    },
 }
 
 

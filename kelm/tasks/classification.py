@@ -3,7 +3,9 @@
     [CLS] a fine film [SEP]                              ->   positive
     [CLS] a man sleeps [SEP] a man is awake [SEP]        ->   contradiction
 
-Source: Devlin et al., 2019, section 4.1.
+    loss = (1 - ε) · -log p(gold) + ε/C · Σ_c -log p(c)           C: the number of labels, ε: `smoothing`
+
+Source: Devlin et al., 2019, section 4.1; label smoothing: Szegedy et al., 2016, section 7.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from kelm.batch import Batch, Encoded, Texts
 from kelm.data.labeled_text import Label
 from kelm.data.labels import label_names
+from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.model.encoder import Encoder
 from kelm.model.extension import Stream
@@ -36,8 +39,11 @@ class TextClassification(Task[Encoded, str]):
     Args:
         labels: their names, in the order of `Label.label`, or a file that holds them (see `kelm.data.labels`), in which
             their column is called "label".
-        states: what the classifier reads: "pooled" (BERT), "first", "mean", or several of them.
+        states: what the classifier reads: "pooled" (BERT), "first", "mean", or several of them; see `TextStates`.
         hidden: width of a tanh layer before the classifier; 0: none.
+        norm: norm what the classifier reads, for a QRNN.
+        smoothing: share ε of the probability that is given to all labels alike.
+        smoothing_by_labels: ε is `smoothing` / C instead, as in the code of MultiFiT (Eisenschlos et al., 2019).
         encoder: only asked for the pooler to start with, not kept.
         room: tokens a row may hold; several short texts then share one.
     """
@@ -52,14 +58,24 @@ class TextClassification(Task[Encoded, str]):
         states: Sequence[TextState] = ("pooled",),
         hidden: int = 0,
         dropout: float = 0.1,
+        norm: bool = False,
+        smoothing: float = 0.0,
+        smoothing_by_labels: bool = False,
         encoder: Encoder | None = None,
         room: int | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= smoothing < 1:
+            raise InputError(
+                f"expected a share from 0 to below 1, found {smoothing}", field="smoothing", remedy="0.1 is usual."
+            )
         self.name = "classification"
         self.labels = label_names(labels, "label")
+        self.smoothing = smoothing / len(self.labels) if smoothing_by_labels else smoothing
         self.states = TextStates(config, states, encoder)
-        self.classifier = Classifier(config, self.states.width, len(self.labels), hidden=hidden, dropout=dropout)
+        self.classifier = Classifier(
+            config, self.states.width, len(self.labels), hidden=hidden, dropout=dropout, norm=norm
+        )
         self.collate = LabelCollate(config.pad_token_id, self.name, self.labels, room)
 
     def logits(self, batch: Batch, stream: Stream) -> Float[Tensor, "text label"]:
@@ -69,10 +85,18 @@ class TextClassification(Task[Encoded, str]):
 
     def loss(self, batch: Batch, stream: Stream) -> Losses:
         asked = batch[Label]
-        return {self.name: cross_entropy(self.logits(batch, stream)[asked.text], asked.label, reduction="sum")}
+        logits = self.logits(batch, stream)[asked.text]
+        return {self.name: cross_entropy(logits, asked.label, reduction="sum", label_smoothing=self.smoothing)}
 
     def predict(self, batch: Batch, stream: Stream) -> list[str]:
         return [self.labels[number] for number in self.logits(batch, stream).argmax(-1).tolist()]
+
+    def judged(self, batch: Batch, stream: Stream) -> list[tuple[str, float]]:
+        """Returns the answer to each text with its probability."""
+        probabilities, numbers = self.logits(batch, stream).softmax(-1).max(-1)
+        return [
+            (self.labels[number], sure) for number, sure in zip(numbers.tolist(), probabilities.tolist(), strict=True)
+        ]
 
     def gold(self, texts: Sequence[Encoded]) -> list[str]:
         return [self.labels[int(text[Label].label[0])] for text in texts]

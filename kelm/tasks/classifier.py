@@ -1,6 +1,6 @@
 """The head of a classifier: scores from the states that a task reads.
 
-dropout -> tanh(dense) -> dropout -> scores        the middle one only if asked for
+norm -> dropout -> tanh(dense) -> dropout -> scores        norm, tanh(dense) and its dropout only if asked for
 """
 
 from __future__ import annotations
@@ -21,10 +21,21 @@ class Classifier(nn.Module):
         width: of what it reads.
         scores: how many it gives.
         hidden: width of the tanh layer; 0: none.
+        norm: read what it reads at one scale, for states that no norm has ended (a QRNN's).
     """
 
-    def __init__(self, config: EncoderConfig, width: int, scores: int, *, hidden: int = 0, dropout: float = 0.1):
+    def __init__(
+        self,
+        config: EncoderConfig,
+        width: int,
+        scores: int,
+        *,
+        hidden: int = 0,
+        dropout: float = 0.1,
+        norm: bool = False,
+    ) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width) if norm else None
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, hidden) if hidden else None
         self.scores = nn.Linear(hidden or width, scores)
@@ -34,7 +45,7 @@ class Classifier(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, features: Float[Tensor, "item width"]) -> Float[Tensor, "item score"]:
-        features = self.dropout(features)
+        features = self.dropout(features if self.norm is None else self.norm(features))
         if self.dense is not None:
             features = self.dropout(torch.tanh(self.dense(features)))
         scores: Tensor = self.scores(features)

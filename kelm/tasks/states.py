@@ -3,7 +3,10 @@
 "pooled"     tanh(dense([CLS])), as BERT reads it     one vector a text
 "first"      [CLS] as it leaves the encoder           one a text
 "mean"       the mean of its tokens, branches aside                   one a text
+"max"        the highest value of each feature, likewise              one a text
+"last"       the last token as it leaves the encoder                  one a text
 
+["last", "max", "mean"] is ULMFiT's and MultiFiT's concat pooling (Howard and Ruder, 2018, section 3.3).
 A task may name more: states of tokens that a part points at, such as markers.
 """
 
@@ -11,22 +14,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
 from kelm.batch import Batch, Texts
-from kelm.errors import UnknownName, closest
+from kelm.errors import InputError, UnknownName, closest
 from kelm.model.config import EncoderConfig
 from kelm.model.encoder import Encoder, Pooler
 from kelm.model.extension import Stream
-from kelm.model.pooling import span_means
+from kelm.model.pooling import span_maxima, span_means
 from kelm.typing import Float, Int, Tensor
 
 __all__ = ["TextState", "TextStates"]
 
-TextState = Literal["pooled", "first", "mean"]
-OF_TEXTS: Sequence[TextState] = ("pooled", "first", "mean")
+TextState = Literal["pooled", "first", "mean", "max", "last"]
+OF_TEXTS: Sequence[TextState] = get_args(TextState)
 
 
 class TextStates(nn.Module):
@@ -42,6 +45,7 @@ class TextStates(nn.Module):
 
     Raises:
         UnknownName: there is no such state.
+        InputError: a recurrent network's first state is asked for, which has read nothing but the first token.
     """
 
     def __init__(
@@ -56,6 +60,12 @@ class TextStates(nn.Module):
         for state in states:
             if state not in counts:
                 raise UnknownName(f'no state is called "{state}"', field="states", remedy=closest(state, counts))
+        if config.recurrent and {"pooled", "first"} & set(states):
+            raise InputError(
+                "the first state of a recurrent network has read the first token only",
+                field="states",
+                remedy='Set states = ["last", "max", "mean"].',
+            )
         self.states = tuple(states)
         self.width = config.hidden_size * sum(counts[state] for state in states)
         self.pooler = _pooler(config, encoder) if "pooled" in states else None
@@ -82,9 +92,12 @@ class TextStates(nn.Module):
                 read.append(self.pooler(hidden[row, first]))
             elif state == "first":
                 read.append(hidden[row, first])
-            elif state == "mean":
+            elif state == "last":
+                read.append(hidden[row, last])
+            elif state in ("mean", "max"):
                 branch = batch.visibility.branch  # what hangs on a mention is no word of the text
-                read.append(span_means(hidden, row, first, last, None if branch is None else branch == 0))
+                pool = span_means if state == "mean" else span_maxima
+                read.append(pool(hidden, row, first, last, None if branch is None else branch == 0))
             else:
                 read += [hidden[row, place] for place in (places or {})[state].unbind(1)]
         return read

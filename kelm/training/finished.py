@@ -12,21 +12,23 @@ New texts are read, and enriched, as those of training were.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from kelm.batch import Encoded
+from kelm.batch import Batch, Encoded
 from kelm.data.bucketing import bucketed
 from kelm.data.corpus import Corpus, InMemory, Text
 from kelm.data.reader import Enriched, Reader
 from kelm.data.tagged_words import Tagged
 from kelm.errors import CheckpointError, InputError, RecipeError, closest
-from kelm.model import Encoder
+from kelm.model import Encoder, Stream
 from kelm.tasks.base import Task
+from kelm.tasks.classification import TextClassification
 from kelm.text.tokenizer import Tokenizer
 from kelm.text.tokenizer import open as open_tokenizer
 from kelm.training import construct
@@ -96,12 +98,33 @@ class FinishedRun:
         objective = self.learner.objectives[choice.name]
         assert isinstance(objective, Task)
         items = [item for item, _ in texts.stream()] if isinstance(texts, Corpus) else list(texts)
+        return self._each(items, objective, objective.predict)
+
+    def judged(self, texts: Iterable[str], task: str | None = None) -> Iterator[tuple[str, str, float]]:
+        """Yields each text with its label and the label's probability, a thousand read at a time.
+
+        Raises:
+            RecipeError: the run has no such task, or the task is no classification.
+            InputError: a text has nothing to read.
+        """
+        choice = self._task(task)
+        objective = self.learner.objectives[choice.name]
+        if not isinstance(objective, TextClassification):
+            raise RecipeError(f"{choice.name} gives no probabilities", field="task", remedy="Train a classification.")
+        waiting = iter(texts)
+        while chunk := list(islice(waiting, 1024)):
+            found = self._each(self._read(chunk, choice, words=False), objective, objective.judged)
+            yield from ((text, *answer) for text, answer in zip(chunk, found, strict=True))
+
+    def _each(
+        self, items: Sequence[Any], objective: Task[Any, Any], ask: Callable[[Batch, Stream], Sequence[Any]]
+    ) -> list[Any]:
         found: list[Any] = [None] * len(items)
         device = next(self.learner.parameters()).device
         with torch.no_grad():
             for numbers in bucketed([len(item) for item in items], self.recipe.batch.tokens, None):
                 batch = objective.collate([items[number] for number in numbers], 0).to(device)
-                for number, answer in zip(numbers, objective.predict(batch, self.learner.read(batch)), strict=True):
+                for number, answer in zip(numbers, ask(batch, self.learner.read(batch)), strict=True):
                     found[number] = answer
         return found
 

@@ -5,6 +5,8 @@
     linear        1 - (step - warmup) / (steps - warmup)                (Devlin et al., 2019)
     inverse_sqrt  sqrt(warmup / step)                                   (Vaswani et al., 2017, section 5.3)
     cosine        (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2    (Loshchilov & Hutter, 2017, equation 5)
+    one_cycle     half a cosine from 1/25 up to 1 while warming up, another down to 1/250,000; Adam's first beta may
+                  go the other way    (Smith, 2018; as fastai and MultiFiT run it, there with a warm-up of 0.3)
 
 The weight decay is decoupled (Loshchilov & Hutter, 2019); biases and norms have none.
 """
@@ -23,7 +25,7 @@ from torch import nn
 from kelm.errors import RecipeError
 from kelm.training.recipe import Optimization
 
-__all__ = ["depth", "factor", "freeze", "groups", "optimizer", "warmup_steps"]
+__all__ = ["depth", "factor", "first_beta", "freeze", "groups", "optimizer", "warmup_steps"]
 
 LAYER = re.compile(r"encoder\.encoder\.layer\.(\d+)\.")  # as `Learner` and HF's BERT name them
 
@@ -40,6 +42,8 @@ def factor(options: Optimization, step: int, steps: int) -> float:
     [0.5, 1.0, 0.8, 0.6, 0.4, 0.2]
     """
     warmup = warmup_steps(options, steps)
+    if options.schedule == "one_cycle":
+        return _cycle(warmup, step, steps, 1 / 25, 1.0, 1 / 250_000)
     if step <= warmup:
         return step / warmup
     if options.schedule == "constant":
@@ -51,6 +55,29 @@ def factor(options: Optimization, step: int, steps: int) -> float:
     if options.schedule == "cosine":
         return (1 + math.cos(math.pi * share)) / 2
     return 1 - share
+
+
+def first_beta(options: Optimization, step: int, steps: int) -> float:
+    """Returns Adam's first beta in update number `step`; it is `options.peak_beta` where the rate is highest.
+
+    >>> cycle = Optimization(schedule="one_cycle", warmup=2, betas=(0.8, 0.99), peak_beta=0.7)
+    >>> [round(first_beta(cycle, step, 5), 3) for step in range(1, 6)]
+    [0.8, 0.7, 0.725, 0.775, 0.8]
+    """
+    usual = options.betas[0]
+    if options.peak_beta is None:
+        return usual
+    return _cycle(warmup_steps(options, steps), step, steps, usual, options.peak_beta, usual)
+
+
+def _cycle(warmup: int, step: int, steps: int, first: float, peak: float, last: float) -> float:
+    """Returns a value that goes from `first` to `peak` in the warm-up, then to `last`, by half a cosine each."""
+    top = max(warmup, 1)
+    if step < top:
+        begin, end, share = first, peak, (step - 1) / (top - 1)
+    else:
+        begin, end, share = peak, last, (step - top) / max(steps - top, 1)
+    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def depth(name: str, layers: int) -> int:

@@ -19,7 +19,7 @@ from typing import Literal
 
 from torch import nn
 
-from kelm.errors import RecipeError, closest
+from kelm.errors import InputError, RecipeError, closest
 from kelm.model import Encoder, EncoderConfig
 from kelm.model.heads import LOGITS_AT_ONCE
 from kelm.training.bounds import COUNT, POSITIVE, Bound
@@ -154,7 +154,13 @@ def _part(name: str) -> str:
 
 
 def flops(config: EncoderConfig, load: Load) -> Flops:
-    """Returns the arithmetic of a token; extensions and heads other than the vocabulary's are left out."""
+    """Returns the arithmetic of a token; extensions and heads other than the vocabulary's are left out.
+
+    Raises:
+        InputError: it is no Transformer.
+    """
+    if config.recurrent:
+        raise InputError("a plan counts what a Transformer does, and this is a QRNN", remedy="Measure a short run.")
     width, inner, count = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     layers = 2.0 * count * (4 * width**2 + 2 * width * inner)
     attention = 4.0 * count * width * load.row

@@ -124,6 +124,8 @@ class Optimization:
         rate: the peak learning rate.
         clip: largest norm of the gradient; None, or in a file inf, does not clip.
         warmup: steps of linear increase; below 1 a share of all steps.
+        peak_beta: what the first beta falls to while the rate rises, and rises from afterwards; for the schedule
+            one_cycle, whose usual values are betas (0.8, 0.99) and 0.7. None: it stays.
         layer_decay: factor of the rate from one layer to the one below (ELECTRA uses 0.8 to 0.9); 1 is off.
         decay_embeddings: apply weight decay to embedding tables.
         factors: of the rate, by patterns of parameters' names in which `*` stands for anything; the first pattern that
@@ -135,8 +137,9 @@ class Optimization:
     epsilon: float = 1e-8
     weight_decay: float = 0.01
     clip: float | None = 1.0
-    schedule: Literal["linear", "inverse_sqrt", "cosine", "constant"] = "linear"
+    schedule: Literal["linear", "inverse_sqrt", "cosine", "one_cycle", "constant"] = "linear"
     warmup: float = 0.1
+    peak_beta: float | None = None
     layer_decay: float = 1.0
     decay_embeddings: bool = True
     factors: Mapping[str, float] = field(default_factory=dict)
@@ -240,6 +243,8 @@ def check(recipe: Recipe) -> None:
         presets.fields(model.preset, "model.preset")
     if recipe.model.hf is None and recipe.tokenizer.path is None:
         raise wrong("tokenizer.path", "a fresh model needs a tokenizer", "Set tokenizer.path.")
+    if recipe.optim.peak_beta is not None and recipe.optim.schedule != "one_cycle":
+        raise wrong("optim.peak_beta", "only a cycle has such a peak", 'Set optim.schedule = "one_cycle".')
     if recipe.evaluation.patience is not None and (recipe.evaluation.metric is None or recipe.evaluation.every is None):
         raise wrong(
             "evaluation.patience", "there is nothing to wait for", "Give evaluation.metric and evaluation.every."
@@ -285,6 +290,7 @@ def _check_bounds(recipe: Recipe) -> None:
         (SEED, {"train.seed": train.seed}),
         (FACTOR, {"optim.layer_decay": optim.layer_decay}),
         (MEMORY, {f"optim.betas.{number}": beta for number, beta in enumerate(optim.betas)}),
+        (MEMORY, {"optim.peak_beta": optim.peak_beta}),
     ):
         for key, value in values.items():
             if value is not None:

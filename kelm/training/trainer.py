@@ -139,7 +139,7 @@ class Trainer:
         factor = optim.factor(self.optim, step, self.steps)
         norm = math.nan
         if not wrong:
-            norm = self._step(factor)
+            norm = self._step(factor, optim.first_beta(self.optim, step, self.steps))
             if not math.isfinite(norm) and not self._overflows():
                 origins = everyone([origin for batch in work.batches for origin in batch.origins])
                 wrong = [("gradient", norm, tuple(origin for part in origins for origin in part))]
@@ -159,13 +159,14 @@ class Trainer:
             self.log.step(Record(step, total, losses, self.optim.rate * factor, norm, work.tokens, read))
         return next((number for _, _, number in told if number is not None), None)
 
-    def _step(self, factor: float) -> float:
+    def _step(self, factor: float, first_beta: float) -> float:
         """Clips the gradient and updates the weights, unless it is not finite; returns its norm."""
         clipped = self.accelerator.clip_grad_norm_(self.learner.parameters(), self.optim.clip or math.inf)
         norm = float(sharding.whole({"norm": clipped})["norm"])
         if math.isfinite(norm) or self.accelerator.scaler is not None:  # which leaves out such a step, and notes it
             for group in self.optimizer.param_groups:
                 group["lr"] = self.optim.rate * group["scale"] * factor
+                group["betas"] = (first_beta, self.optim.betas[1])
             self._stepper.step()
             self.learner.updated()
         return norm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor
 from kelm import cli
 from kelm.batch import Encoded, pack
 from kelm.data.labeled_text import Label, labeled_text
-from kelm.errors import KelmError, MissingPart, UnknownName
+from kelm.errors import InputError, KelmError, MissingPart, UnknownName
 from kelm.model import Encoder, EncoderConfig
 from kelm.tasks.classification import TextClassification
 from kelm.tasks.states import TextState
@@ -38,11 +38,15 @@ def text(number: int, length: int) -> Encoded:
     return Encoded("", tokens, np.stack([count, count + 1], 1), words, np.zeros_like(count), number=number)
 
 
+def label(number: int) -> Label:
+    return Label(torch.tensor([0]), torch.tensor([number]))
+
+
 def task(*states: TextState, **options: Any) -> TextClassification:
     return TextClassification(CONFIG, labels=LABELS, states=states or ("pooled",), **options).eval()
 
 
-@pytest.mark.parametrize("state", ["pooled", "first", "mean"])
+@pytest.mark.parametrize("state", get_args(TextState))
 def test_a_state_is_read_of_each_text_alone_wherever_it_lies(state: TextState) -> None:
     torch.manual_seed(0)
     encoder, made = Encoder(CONFIG).eval(), task(state)
@@ -52,7 +56,8 @@ def test_a_state_is_read_of_each_text_alone_wherever_it_lies(state: TextState) -
         if state == "pooled":
             assert made.states.pooler is not None
             return made.states.pooler(hidden[:1])
-        return hidden[:1] if state == "first" else hidden.mean(0, keepdim=True)
+        pooled = {"first": hidden[0], "last": hidden[-1], "mean": hidden.mean(0), "max": hidden.max(0).values}
+        return pooled[state][None]
 
     expected = torch.cat([made.classifier(read(encoder.encode(pack([one], pad=0)).hidden[0])) for one in texts])
     for room in (None, 9, 20):
@@ -68,8 +73,38 @@ def test_a_hidden_layer_and_several_states_widen_the_classifier() -> None:
     assert task().classifier.dense is None
 
 
+@pytest.mark.parametrize("by_labels", [False, True])
+def test_label_smoothing_is_the_formula_over_the_labels(by_labels: bool) -> None:
+    made, encoder = task(smoothing=0.1, smoothing_by_labels=by_labels), Encoder(CONFIG).eval()
+    labeled = [text(number, 5).having(label(number % 2)) for number in range(3)]
+    batch = made.collate(labeled, 0)
+    stream, wanted = encoder.encode(batch), 0.0
+    epsilon = 0.05 if by_labels else 0.1
+    for scores, gold in zip(made.logits(batch, stream), batch[Label].label.tolist(), strict=True):
+        surprise = -torch.log(scores.exp() / scores.exp().sum())
+        wanted += ((1 - epsilon) * surprise[gold] + epsilon / 2 * surprise.sum()).item()
+    assert float(made.loss(batch, stream)["classification"].detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
+def test_a_smoothing_that_is_no_share_is_refused(smoothing: float) -> None:
+    with pytest.raises(InputError, match="field smoothing"):
+        task(smoothing=smoothing)
+
+
+def test_a_recurrent_networks_classifier_reads_no_first_state() -> None:
+    config = EncoderConfig(family="qrnn", vocab_size=50, hidden_size=8, intermediate_size=12, num_hidden_layers=2)
+    with pytest.raises(InputError, match=r'field states: .* Set states = \["last", "max", "mean"\]'):
+        TextClassification(config, labels=LABELS)
+    made = TextClassification(config, labels=LABELS, states=["last", "max", "mean"]).eval()
+    batch = made.collate([text(0, 5).having(label(1)), text(1, 9).having(label(0))], 0)
+    assert len(made.predict(batch, Encoder(config).eval().encode(batch))) == 2
+
+
 def test_an_unknown_state_is_named() -> None:
-    with pytest.raises(UnknownName, match=r'field states: no state is called "markers". Known: first, mean, pooled'):
+    with pytest.raises(
+        UnknownName, match=r'field states: no state is called "markers". Known: first, last, max, mean, pooled'
+    ):
         task("markers")  # type: ignore[arg-type]
 
 

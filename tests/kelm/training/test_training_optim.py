@@ -3,8 +3,16 @@ import torch
 from transformers import get_cosine_schedule_with_warmup, get_inverse_sqrt_schedule, get_linear_schedule_with_warmup
 
 from kelm.errors import RecipeError
-from kelm.training.optim import depth, factor, freeze, groups, optimizer, warmup_steps
-from kelm.training.recipe import Optimization, Training
+from kelm.training.optim import depth, factor, first_beta, freeze, groups, optimizer, warmup_steps
+from kelm.training.recipe import (
+    CorpusChoice,
+    ModelChoice,
+    ObjectiveChoice,
+    Optimization,
+    Recipe,
+    Training,
+    check,
+)
 from kelm.training.trainer import Trainer
 from tests.kelm.training.tiny_run import Texts, learner, weights
 
@@ -29,8 +37,50 @@ def test_schedules_equal_hugging_face_s_which_start_one_step_earlier(schedule: s
         assert factor(options, step, steps) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
 
 
+@pytest.mark.parametrize("steps", [10, 51])
+def test_a_cycle_of_rate_and_beta_equals_torch_s(steps: int) -> None:
+    warmup = round(0.3 * steps)
+    adam = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0, betas=(0.8, 0.99))
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        adam, 1.0, total_steps=steps, pct_start=warmup / steps, base_momentum=0.7, max_momentum=0.8
+    )
+    options = Optimization(schedule="one_cycle", warmup=0.3, betas=(0.8, 0.99), peak_beta=0.7)
+    for step in range(1, steps + 1):
+        assert factor(options, step, steps) == pytest.approx(adam.param_groups[0]["lr"], abs=1e-9)
+        assert first_beta(options, step, steps) == pytest.approx(adam.param_groups[0]["betas"][0], abs=1e-9)
+        adam.step()
+        if step < steps:
+            theirs.step()
+
+
+def test_the_first_beta_stays_unless_a_cycle_moves_it() -> None:
+    assert {first_beta(Optimization(schedule="one_cycle"), step, 9) for step in range(1, 10)} == {0.9}
+    mlm = ObjectiveChoice(name="mlm", corpus=CorpusChoice(name="text"))
+    training = Training(steps=1)
+    recipe = Recipe(model=ModelChoice(hf="model"), objectives=(mlm,), train=training, optim=Optimization(peak_beta=0.7))
+    with pytest.raises(RecipeError, match=r'optim.peak_beta: .*Set optim.schedule = "one_cycle"'):
+        check(recipe)
+
+
+def test_a_run_moves_rate_and_beta_as_the_cycle_says() -> None:
+    options = Optimization(schedule="one_cycle", rate=0.01, warmup=2, betas=(0.8, 0.99), peak_beta=0.7)
+    some = learner()
+    trainer = Trainer(some, {"guess": Texts()}, train=Training(steps=5), optim=options)
+    seen = []
+    step = trainer.optimizer.step
+
+    def noted(*arguments: object, **named: object) -> object:
+        group = trainer.optimizer.param_groups[0]
+        seen.append((group["lr"] / group["scale"], group["betas"][0]))
+        return step(*arguments, **named)
+
+    trainer.optimizer.step = noted
+    trainer.run()
+    assert seen == [(0.01 * factor(options, one, 5), first_beta(options, one, 5)) for one in range(1, 6)]
+
+
 def test_every_step_has_a_rate_above_zero_and_none_above_the_peak() -> None:
-    for schedule in ("linear", "cosine", "inverse_sqrt", "constant"):
+    for schedule in ("linear", "cosine", "inverse_sqrt", "one_cycle", "constant"):
         for warmup in (0, 0.1, 1, 20):
             rates = [factor(Optimization(schedule=schedule, warmup=warmup), step, 20) for step in range(1, 21)]
             assert min(rates) > 0
