@@ -27,7 +27,6 @@ import torch
 from kelm.data.corpus import Corpus, InMemory, Text
 from kelm.data.sources import JsonLines
 from kelm.errors import InputError, closest
-from kelm.model import Encoder, VocabularyHead, hub
 from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import Tokenizer
 from kelm.training import construct, finished
@@ -40,7 +39,7 @@ from multilingual.corpora.sampling import texts_of
 from multilingual.languages import with_languages
 from multilingual.modules.adapters import save_adapters
 from multilingual.vocabulary import coverage
-from multilingual.vocabulary_change import carried, extend, opened
+from multilingual.vocabulary_change import extend
 
 __all__ = ["Adaptation", "Gain", "Trained", "shown"]
 
@@ -148,17 +147,8 @@ class Adaptation:
         return self.out / "texts" / f"{code}{'.held_out' if held_out else ''}.jsonl"
 
     def _extended(self, codes: Sequence[str]) -> None:
-        words, encoder = opened(self.model), Encoder.from_hf(self.model)
         lines = (text.text for code in codes for text, _ in JsonLines(self._texts(code)).stream())
-        new = extend(words, lines, self.more)
-        weights = hub.head_weights(self.model) if hub.read(self.model).head else {}
-        made, weights = carried(encoder, weights, words, new)
-        head = None
-        if weights:
-            head = VocabularyHead(made.config)
-            head.load_state_dict(weights)
-        made.to_hf(self.out / "start", head=head)
-        new.save(self.out / "start")
+        rewrite(self.model, self.out / "start", lambda words: extend(words, lines, self.more))
 
     def _recipe(self, codes: Sequence[str]) -> dict[str, Any]:
         def corpus(*, held_out: bool) -> dict[str, Any]:

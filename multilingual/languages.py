@@ -23,7 +23,7 @@ from kelm.batch import PARTS, Encoded, Part
 from kelm.errors import InputError, closest
 from kelm.typing import Int, Tensor
 
-__all__ = ["Languages", "code_of", "language", "name_of", "number_of", "script_of", "with_languages"]
+__all__ = ["Languages", "code_of", "codes_of", "language", "name_of", "number_of", "script_of", "with_languages"]
 
 _SPELLING = " abcdefghijklmnopqrstuvwxyz0123456789-"
 _LONGEST = 10  # characters of a code: 6 bits each
@@ -96,6 +96,18 @@ def script_of(code: str) -> str:
         return script.title()
     parts = _likely().get(base, "").split("_")
     return parts[1] if len(parts) > 1 else ""
+
+
+def codes_of(languages: Sequence[str]) -> list[str]:
+    """Returns the codes of languages, each named once.
+
+    Raises:
+        InputError: no language, an unknown one, or one twice.
+    """
+    codes = [language(tag, "languages") for tag in languages]
+    if not codes or len(set(codes)) < len(codes):
+        raise InputError(f"languages are {list(languages)}", field="languages", remedy="Name each once.")
+    return codes
 
 
 def number_of(code: str) -> int:

@@ -15,21 +15,22 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from kelm.errors import InputError
-from kelm.model import Encoder, hub
+from kelm.model import Encoder, VocabularyHead, hub
 from kelm.text import proto, tokenizer, vocabulary
 from kelm.text.proto import Piece
 from kelm.text.sentence_piece import SentencePiece
 from kelm.text.tokenizer import Tokenizer
 from kelm.typing import Tensor
 
-__all__ = ["carried", "cut", "extend", "opened"]
+__all__ = ["carried", "cut", "extend", "opened", "rewrite"]
 
 XLMR_MODEL = "sentencepiece.bpe.model"  # its name in XLM-R's folders; it is a unigram model all the same
 _NORMAL = 1
@@ -136,6 +137,28 @@ def _parts(used: set[str], known: set[str]) -> set[str]:
                 waiting += both - found
                 found |= both
     return found
+
+
+def rewrite(
+    model: str, out: Path, change: Callable[[SentencePiece], SentencePiece]
+) -> tuple[SentencePiece, SentencePiece]:
+    """Writes a checkpoint with another vocabulary; returns the old one and the new.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        InputError: its vocabulary is no SentencePiece model.
+    """
+    words, encoder = opened(model), Encoder.from_hf(model)
+    new = change(words)
+    weights = hub.head_weights(model) if hub.read(model).head else {}
+    made, weights = carried(encoder, weights, words, new)
+    head = None
+    if weights:
+        head = VocabularyHead(made.config)
+        head.load_state_dict(weights)
+    made.to_hf(out, head=head)
+    new.save(out)
+    return words, new
 
 
 @torch.no_grad()

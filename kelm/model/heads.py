@@ -9,6 +9,8 @@ Source: Devlin et al., 2019, section 3.1; tied weights: Press and Wolf, 2017.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, linear
@@ -56,18 +58,33 @@ class VocabularyHead(nn.Module):
         states: Float[Tensor, "target width"],
         labels: Int[Tensor, "target"],
         vocabulary: Float[Tensor, "word width"],
+        blocks: Sequence[slice] = (),
     ) -> Float[Tensor, ""]:
         """Returns the summed cross-entropy of the labels.
+
+        Args:
+            blocks: of the vocabulary: a label is told from the words of its block only; without: from all.
 
         Cost: three arrays of at most `LOGITS_AT_ONCE` numbers at a time (logits, their logarithmic softmax, its
         gradient); beyond that the logits are computed twice.
         """
-        size = max(1, LOGITS_AT_ONCE // len(vocabulary))
         transformed = self.transform(states)
+        if not blocks:
+            return self._loss(transformed, labels, vocabulary, self.bias)
+        losses = []
+        for block in blocks:
+            here = (labels >= block.start) & (labels < block.stop)
+            losses.append(
+                self._loss(transformed[here], labels[here] - block.start, vocabulary[block], self.bias[block])
+            )
+        return torch.stack(losses).sum()
+
+    def _loss(self, transformed: Tensor, labels: Tensor, vocabulary: Tensor, bias: Tensor) -> Tensor:
+        size = max(1, LOGITS_AT_ONCE // len(vocabulary))
         if len(labels) <= size:
-            return _summed_loss(transformed, labels, vocabulary, self.bias)
+            return _summed_loss(transformed, labels, vocabulary, bias)
         parts = [
-            checkpoint(_summed_loss, some, wanted, vocabulary, self.bias, use_reentrant=False)
+            checkpoint(_summed_loss, some, wanted, vocabulary, bias, use_reentrant=False)
             for some, wanted in zip(transformed.split(size), labels.split(size), strict=True)
         ]
         return torch.stack(parts).sum()

@@ -47,6 +47,8 @@ class Masking:
         mask_share, random_share: of the targets, seen as the mask and as a random token; the rest as they are.
         stop: probability that a span ends after a word (the geometric distribution's p); SpanBERT's .2.
         longest: words of a span at most; SpanBERT's 10.
+        blocks: of equal size, into which the tokens fall behind the special ones, which come first then; a replacement
+            is of its token's block. For a vocabulary that is repeated for each language.
         weights: of each token of the vocabulary, how likely it is chosen beside others (of kind "token"); see `rarity`.
     """
 
@@ -60,6 +62,7 @@ class Masking:
     stop: float = 0.2
     longest: int = 10
     weights: Float[np.ndarray, "vocabulary"] | None = None
+    blocks: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -78,6 +81,13 @@ class Masking:
             raise KelmError(f"Masking: weights go with kind token, one for each of the {self.vocabulary} tokens.")
         if list(self.special) != sorted(set(self.special)) or len(self.special) >= self.vocabulary:
             raise KelmError("Masking: special ids must ascend, and leave other tokens.")
+        ordinary = self.vocabulary - len(self.special)
+        first = self.special == tuple(range(len(self.special)))
+        if self.blocks < 1 or (self.blocks > 1 and (ordinary % self.blocks or not first)):
+            raise KelmError(
+                f"Masking: {ordinary} tokens that are not special do not make {self.blocks} blocks of equal size "
+                "behind the special ones. Make such a vocabulary: kelm vocab apart."
+            )
 
     def __call__(self, texts: Sequence[Encoded], seed: int) -> list[Masked]:
         """Returns of each text the tokens as the model sees them, and the places of the targets, ascending.
@@ -107,7 +117,8 @@ class Masking:
         seen, fates = tokens.copy(), drawn[1][targets]
         seen[targets[fates < self.mask_share]] = self.mask
         replaced = targets[(fates >= self.mask_share) & (fates < self.mask_share + self.random_share)]
-        seen[replaced] = self._others((drawn[2][replaced] * (self.vocabulary - len(self.special))).astype(np.int64))
+        chosen = (drawn[2][replaced] * self.block).astype(np.int64)
+        seen[replaced] = self._others(chosen, tokens[replaced])
         bounds, ends = np.append(first, len(seen)).tolist(), np.append(0, budget.cumsum()).tolist()
         inside = place[targets]
         return [(seen[a:b], inside[c:d]) for (a, b), (c, d) in zip(pairwise(bounds), pairwise(ends), strict=True)]
@@ -129,7 +140,7 @@ class Masking:
         seen = text.tokens.copy()
         seen[targets[fates < self.mask_share]] = self.mask
         replaced = targets[(fates >= self.mask_share) & (fates < self.mask_share + self.random_share)]
-        seen[replaced] = self._others(random.integers(0, self.vocabulary - len(self.special), len(replaced)))
+        seen[replaced] = self._others(random.integers(0, self.block, len(replaced)), text.tokens[replaced])
         return seen, targets
 
     @property
@@ -182,9 +193,16 @@ class Masking:
         shares = self.stop * (1 - self.stop) ** np.arange(self.longest)
         return int(np.searchsorted(shares.cumsum() / shares.sum(), random.random(), side="right")) + 1
 
-    def _others(self, drawn: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
-        """Returns tokens that are not special, by their number among these."""
+    @property
+    def block(self) -> int:
+        """How many tokens may stand in the place of one."""
+        return (self.vocabulary - len(self.special)) // self.blocks
+
+    def _others(self, drawn: Int[np.ndarray, "count"], tokens: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
+        """Returns tokens that are not special, by their number among those that may stand in each one's place."""
         special = np.array(self.special, dtype=np.int64)
+        if self.blocks > 1:
+            drawn = drawn + (tokens - len(special)) // self.block * self.block
         return drawn + np.searchsorted(special - np.arange(len(special)), drawn, side="right")
 
 

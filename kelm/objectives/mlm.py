@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -72,12 +74,15 @@ class MaskedLanguageModel(Objective[Encoded]):
         rarity, counts: choose tokens by count ** -rarity, see `kelm.objectives.masking.rarity`; 0.5 is XLM's.
         next_sentence: ask as well whether the second of two texts follows the first (BERT); the corpus must say it, as
             `monolingual_text` with ``follows`` does.
+        blocks: of equal size, into which the vocabulary falls behind its special tokens: a hidden token is told from
+            the words of its block only, as if each block had a head of its own. For words apart (``kelm vocab apart``).
 
     Raises:
         VocabularyMismatch: the tokenizer and the model have different vocabularies.
         InputError: rarity without counts or counts without rarity, and see `rarity`.
     """
 
+    NAME: ClassVar = "mlm"
     collate: MaskedLanguageModelCollate
 
     def __init__(
@@ -94,12 +99,13 @@ class MaskedLanguageModel(Objective[Encoded]):
         rarity: float = 0.0,
         counts: str | None = None,
         next_sentence: bool = False,
+        blocks: int = 1,
     ) -> None:
         super().__init__()
         check_fits(tokenizer, config)
         if (rarity > 0) != (counts is not None):
             raise InputError("rarity and counts go together", field="counts", remedy="Give both, or neither.")
-        self.name = "mlm"
+        self.name = self.NAME
         self.head = VocabularyHead(config)
         masking = Masking(
             mask=tokenizer.mask,
@@ -112,14 +118,18 @@ class MaskedLanguageModel(Objective[Encoded]):
             stop=stop,
             longest=longest,
             weights=None if counts is None else weights_of(counts, rarity, tokenizer.vocabulary_size),
+            blocks=blocks,
         )
+        first = len(masking.special)
+        places = [first + number * masking.block for number in range(blocks + 1)]
+        self.blocks = [slice(*ends) for ends in pairwise(places)] if blocks > 1 else []
         self.next_sentence = NextSentenceHead(config) if next_sentence else None
-        self.collate = MaskedLanguageModelCollate(masking, tokenizer.pad)
+        self.collate = MaskedLanguageModelCollate(masking, tokenizer.pad, self.name)
 
     def loss(self, batch: Batch, stream: Stream) -> Losses:
         targets = batch[Targets]
         states = stream.hidden[targets.row, targets.token]
-        losses = {self.name: self.head.loss(states, targets.label, stream.vocabulary)}
+        losses = {self.name: self.head.loss(states, targets.label, stream.vocabulary, self.blocks)}
         if self.next_sentence is not None:
             losses["next_sentence"] = self.next_sentence.loss(batch, stream)
         return losses

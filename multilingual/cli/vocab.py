@@ -157,26 +157,43 @@ def _changed(
     model: str, text: Sequence[str], out: Path, change: Callable[[SentencePiece, Iterable[str]], SentencePiece]
 ) -> None:
     """Writes a checkpoint with a changed vocabulary."""
-    from kelm.model import Encoder, VocabularyHead, hub
     from multilingual.corpora.sampling import texts_of
     from multilingual.vocabulary import coverage
-    from multilingual.vocabulary_change import carried, opened
+    from multilingual.vocabulary_change import rewrite
 
     if out.exists():
         raise InputError(f"{out} is there already", field="--out", remedy="Remove it, or name another folder.")
     parts = texts_of(files_of(text))
-    words, encoder = opened(model), Encoder.from_hf(model)
-    new = change(words, (one.text for part in parts.values() for one, _ in part.stream()))
-    weights = hub.head_weights(model) if hub.read(model).head else {}
-    made, weights = carried(encoder, weights, words, new)
-    head = None
-    if weights:
-        head = VocabularyHead(made.config)
-        head.load_state_dict(weights)
-    made.to_hf(out, head=head)
-    new.save(out)
+    texts = (one.text for part in parts.values() for one, _ in part.stream())
+    words, new = rewrite(model, out, lambda words: change(words, texts))
     _show(coverage(new, parts), as_json=False)
     print(f"{out}: {words.vocabulary_size:,} pieces before, {new.vocabulary_size:,} now")
+
+
+@vocab.command()
+def apart(
+    words: Annotated[str, typer.Argument(help="A vocabulary of kelm vocab train.")],
+    languages: Annotated[str, typer.Option(help="Codes with commas between them, such as en,de.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, which any recipe's tokenizer.path can name.")],
+) -> None:
+    """Give each language words of its own, even those spelled alike: for models without anchors.
+
+    The recipe's corpora name the languages too, in the same order: [objectives.corpus.enrich.words_apart].
+
+    Example: kelm vocab apart words --languages en,de --out words-apart
+    """
+    from kelm.text import tokenizer
+    from kelm.text.sentence_piece import SentencePiece
+    from multilingual.words_apart import apart as repeated
+
+    if out.exists():
+        raise InputError(f"{out} is there already", field="--out", remedy="Remove it, or name another folder.")
+    opened = tokenizer.open(words)
+    if not isinstance(opened, SentencePiece):
+        raise InputError(f"{words} is no SentencePiece model", field="words", remedy="Make one: kelm vocab train.")
+    new = repeated(opened, [code.strip() for code in languages.split(",")])
+    new.save(out)
+    print(f"{out}: {opened.vocabulary_size:,} pieces before, {new.vocabulary_size:,} now")
 
 
 def _show(found: Sequence[Coverage], as_json: bool) -> None:

@@ -33,6 +33,7 @@ from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.objectives.next_sentence import attach_next_sentence
 from kelm.text.tokenizer import Tokenizer
+from multilingual.corpora.code_switched import CodeSwitched, dictionaries
 from multilingual.corpora.language_rules import check_languages
 from multilingual.languages import Languages, language, with_languages
 
@@ -253,6 +254,8 @@ def monolingual_text(
     pure: bool = False,
     follows: bool = False,
     identifier: str | None = None,
+    switch: Mapping[str, str] | None = None,
+    switch_share: float = 0.3,
     seed: int = 0,
 ) -> Corpus[Encoded]:
     """Returns texts of many languages, drawn by p ~ n ** alpha. Registered as ``monolingual_text``.
@@ -265,13 +268,18 @@ def monolingual_text(
         follows: two texts at a time, of which the second follows the first in half of all cases (`SentencePairs`), for
             ``mlm`` with ``next_sentence``; too long ones are cut.
         identifier: the path of fastText's model; the first texts must be in their languages (`check_languages`).
+        switch: dictionaries by pair of languages, ``{en-de = "en-de.tsv"}``, of which words come into the texts.
+        switch_share: of the words that a dictionary has, how many are replaced; see `CodeSwitched`.
 
     Raises:
-        InputError, FormatError: see `texts_of`, `check_languages` and `Sampled`.
+        InputError, FormatError: see `texts_of`, `dictionaries`, `check_languages` and `Sampled`.
     """
     parts = texts_of(files, field=field)
     for code, part in parts.items():
         check_languages((text for text, _ in part.stream()), f"files.{code}", identifier)
+    for code, words in dictionaries(switch or {}).items():
+        if code in parts:
+            parts[code] = CodeSwitched(parts[code], words, share=switch_share, seed=seed)
     if follows:
         parts = {code: SentencePairs(part, seed=seed) for code, part in parts.items()}
     sampled = Sampled(parts, alpha=alpha, phases=phases, unit=unit, seed=seed)

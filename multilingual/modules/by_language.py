@@ -7,23 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from kelm.batch import Batch
-from kelm.errors import InputError
 from kelm.typing import Bool, Tensor
-from multilingual.languages import Languages, language, number_of
+from multilingual.languages import Languages, number_of
 
-__all__ = ["codes_of", "tokens_by_language"]
-
-
-def codes_of(languages: Sequence[str]) -> list[str]:
-    """Returns the codes of languages, each named once.
-
-    Raises:
-        InputError: no language, an unknown one, or one twice.
-    """
-    codes = [language(tag, "languages") for tag in languages]
-    if not codes or len(set(codes)) < len(codes):
-        raise InputError(f"languages are {list(languages)}", field="languages", remedy="Name each once.")
-    return codes
+__all__ = ["tokens_by_language"]
 
 
 def tokens_by_language(batch: Batch, codes: Sequence[str]) -> Iterator[tuple[str, Bool[Tensor, "row token"]]]:

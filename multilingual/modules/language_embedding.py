@@ -19,7 +19,7 @@ from kelm.errors import InputError
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Extension
 from kelm.typing import Float, Tensor
-from multilingual.languages import Languages, language, number_of
+from multilingual.languages import Languages, codes_of, number_of
 
 __all__ = ["LanguageEmbedding"]
 
@@ -41,9 +41,7 @@ class LanguageEmbedding(Extension):
         super().__init__(config)
         if std < 0:
             raise InputError(f"std is {std}", field="std", remedy="Give 0 or more.")
-        codes = [language(tag, "languages") for tag in languages]
-        if not codes or len(set(codes)) < len(codes):
-            raise InputError(f"languages are {list(languages)}", field="languages", remedy="Name each once.")
+        codes = codes_of(languages)
         self.options = {"languages": codes, "std": std}
         self.languages = tuple(sorted(codes, key=number_of))
         self.register_buffer("numbers", torch.tensor([number_of(code) for code in self.languages]))

@@ -23,7 +23,8 @@ from kelm.model import Encoder
 from kelm.model.config import EncoderConfig
 from kelm.model.extension import Extension, Step, Stream
 from kelm.model.layers import Layer
-from multilingual.modules.by_language import codes_of, tokens_by_language
+from multilingual.languages import codes_of
+from multilingual.modules.by_language import tokens_by_language
 
 __all__ = ["OwnLayers"]
 

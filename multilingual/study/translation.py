@@ -51,7 +51,7 @@ from multilingual.objectives.translation_lm import Layout, TranslationLanguageMo
 from multilingual.objectives.word_recovery import WordRecovery
 from multilingual.study.zero_shot import ZeroShot
 
-__all__ = ["Translation", "TranslationArm", "TranslationOutcome", "table"]
+__all__ = ["Translation", "TranslationArm", "TranslationOutcome", "Work", "only", "sides_of", "table"]
 
 TranslationArm = Literal["mlm", "tlm", "shuffled", "recovery", "recovery_shuffled"]
 ARMS: tuple[TranslationArm, ...] = get_args(TranslationArm)
@@ -113,7 +113,7 @@ class Translation:
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
-        work = _Work(self, given(data), out, say)
+        work = Work(self, given(data), out, say)
         record.keep(out, {"texts": digest([self.train, work.pairs]), "vocabulary": work.words.fingerprint()})
         log = OutcomeLog(out / "outcomes.jsonl", TranslationOutcome)
         done = {(one.seed, one.arm) for one in log.done}
@@ -130,7 +130,14 @@ def _multi30k(part: str, languages: Sequence[str] = ("de", "fr", "cs")) -> Files
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class Work:
+    """What the arms share: texts, read ones and the vocabulary.
+
+    Attributes:
+        data, out: folders.
+        say: is told what happens.
+    """
+
     options: Translation
     data: Path
     out: Path
@@ -145,7 +152,7 @@ class _Work:
             name: [_mean([pair[layer] for pair in pairs.values()]) for layer in layers] for name, pairs in found.items()
         }
         best = 1 + max(range(len(layers)), key=lambda place: means["dev"][place])
-        sides = [side for pairs in self.read(self.options.test).values() for side in _sides(pairs)]
+        sides = [side for pairs in self.read(self.options.test).values() for side in sides_of(pairs)]
         masked = HeldOut({"mlm": self.alone(sides)})(learner)["mlm/loss"]
         pairs = {name: of_layer[best] for name, of_layer in found["test"].items()}
         asked = self.options.zero_shot
@@ -160,7 +167,7 @@ class _Work:
         for name, pairs in self.read(getattr(self.options, part)).items():
             sides = [
                 sentence_vectors(encoder, self.alone(side), pad=self.words.pad, layers=layers)
-                for side in ([_only(pair, 0) for pair in pairs], [_only(pair, 1) for pair in pairs])
+                for side in ([only(pair, 0) for pair in pairs], [only(pair, 1) for pair in pairs])
             ]
             found[name] = {layer: retrieval(sides[0][layer], sides[1][layer]).mean for layer in layers}
         return found
@@ -204,7 +211,7 @@ class _Work:
             asked = [(recovery, self.together(pairs), whole // 4)]
             told = TextClassification(config, labels=LABELS, states=["first"])
             asked.append((told, self.misses(pairs, seed), whole // 4))
-        asked.append((mlm, self.alone(_sides(self.pairs)), whole - sum(tokens for *_, tokens in asked)))
+        asked.append((mlm, self.alone(sides_of(self.pairs)), whole - sum(tokens for *_, tokens in asked)))
         streams = {
             objective.name: BatchStream(InMemory(texts), objective.collate, tokens=tokens, seed=seed)
             for objective, texts, tokens in asked
@@ -255,19 +262,19 @@ class _Work:
     def words(self) -> Tokenizer:
         place = self.out / "words"
         if not place.is_dir():
-            texts = list(dict.fromkeys(side.text for side in _sides(self.pairs)))
+            texts = list(dict.fromkeys(side.text for side in sides_of(self.pairs)))
             vocabulary.train(texts, self.options.pieces, self.options.kind).save(place)
         return tokenizers.open(place)
 
 
-def _only(pair: Text, side: int) -> Text:
+def only(pair: Text, side: int) -> Text:
     name = ("language", "pair_language")[side]
     return Text((pair.text, pair.pair or "")[side], fields={"language": pair.fields[name]})
 
 
-def _sides(pairs: Sequence[Text]) -> list[Text]:
+def sides_of(pairs: Sequence[Text]) -> list[Text]:
     """Returns the sentences of pairs, each once."""
-    sides = [_only(pair, side) for pair in pairs for side in (0, 1)]
+    sides = [only(pair, side) for pair in pairs for side in (0, 1)]
     return list({(side.text, side.fields["language"]): side for side in sides}.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from kelm.training.trainer import train_unsaved
 __all__ = ["ZeroShot"]
 
 _OPEN = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")  # of Universal Dependencies
+Seen = Callable[[Sequence[Encoded], str], list[Encoded]]
 UPOS = (*_OPEN, "ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ", "PUNCT", "SYM", "X")
 
 
@@ -31,12 +32,14 @@ class ZeroShot:
     """What is learned and asked. Paths lie in the folder of data; files are CoNLL-U's.
 
     Attributes:
-        train: sentences of the source language.
+        source: the language that is learned.
+        train: its sentences.
         test: files by language; the source's own tell what was learned.
         sentences: of `train` at most, and of each of `test`.
         steps, tokens, rate: of fine-tuning.
     """
 
+    source: str = "en"
     train: str = "ud/en_ewt-train.conllu"
     test: Mapping[str, str]
     sentences: int = 4000
@@ -44,16 +47,24 @@ class ZeroShot:
     tokens: int = 1024
     rate: float = 1e-3
 
-    def accuracies(self, encoder: Encoder, words: Tokenizer, data: Path, seed: int) -> dict[str, float]:
-        """Returns the share of words with the right tag in each test; the encoder stays as it is."""
+    def accuracies(
+        self, encoder: Encoder, words: Tokenizer, data: Path, seed: int, seen: Seen = lambda texts, _: list(texts)
+    ) -> dict[str, float]:
+        """Returns the share of words with the right tag in each test; the encoder stays as it is.
+
+        Args:
+            seen: makes of texts and their language what the encoder reads.
+        """
         tagging = Tagging(encoder.config, tags=UPOS)
         learner = Learner(copy.deepcopy(encoder), [tagging])
-        texts = InMemory(self._read(self.train, encoder, words, data))
+        texts = InMemory(seen(self._read(self.train, encoder, words, data), self.source))
         stream = BatchStream(texts, tagging.collate, tokens=self.tokens, seed=seed)
         train_unsaved(learner, {tagging.name: stream}, self.steps, Optimization(rate=self.rate, warmup=0.1), seed)
         learner.eval()
         return {
-            code: HeldOut({tagging.name: self._read(path, encoder, words, data)})(learner)["tagging/accuracy"]
+            code: HeldOut({tagging.name: seen(self._read(path, encoder, words, data), code)})(learner)[
+                "tagging/accuracy"
+            ]
             for code, path in self.test.items()
         }
 
