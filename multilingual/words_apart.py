@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from kelm.batch import Encoded
 from kelm.data.corpus import digest
 from kelm.errors import InputError, closest
@@ -22,8 +20,8 @@ from kelm.text import proto
 from kelm.text.proto import Piece
 from kelm.text.sentence_piece import SentencePiece
 from kelm.text.tokenizer import Tokenizer
-from kelm.typing import Int
-from multilingual.languages import Languages, code_of, codes_of
+from multilingual.languages import Languages, code_of, codes_of, with_languages
+from multilingual.languages import language as canonical
 
 __all__ = ["WordsApart", "apart", "words_apart"]
 
@@ -35,7 +33,8 @@ def apart(words: SentencePiece, languages: Sequence[str]) -> SentencePiece:
     """Returns the vocabulary with a block of words for each language; the first language keeps the words as they are.
 
     Raises:
-        InputError: fewer than two languages, an unknown one, one twice, or words that are apart already.
+        InputError: fewer than two languages, an unknown one, one twice, words that are apart already, or XLM-R's
+            numbering, in which a special token stands behind the words.
     """
     codes = codes_of(languages)
     if len(codes) < 2:
@@ -43,25 +42,36 @@ def apart(words: SentencePiece, languages: Sequence[str]) -> SentencePiece:
     pieces = proto.pieces(words.model)
     if any(piece.text.startswith(_MARK) for piece in pieces):
         raise InputError("these words are apart already", field="words", remedy="Give the vocabulary they came from.")
-    own = [piece.text for piece in pieces if words.find(piece.text) not in words.special]
+    if not _special_first(words):
+        remedy = "Make a vocabulary: kelm vocab train."
+        raise InputError("special tokens stand behind the words", field="words", remedy=remedy)
+    own = [piece.text for piece in pieces[len(words.special) :]]
     more = [Piece(_spelled(text, code), 0.0, _UNUSED) for code in codes[1:] for text in own]
-    return SentencePiece(proto.with_pieces(words.model, [*pieces, *more]), fairseq=words.fairseq)
+    return SentencePiece(proto.with_pieces(words.model, [*pieces, *more]))
+
+
+def _special_first(words: Tokenizer) -> bool:
+    return words.special == set(range(len(words.special)))
 
 
 def _spelled(piece: str, code: str) -> str:
     return f"{_MARK}{code}{_MARK}{piece}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class WordsApart:
     """Moves tokens into the block of their language; an enricher.
 
     Attributes:
-        moved: the place of each token in each language's block.
+        first: the first token that is not special.
+        own: tokens of a block.
+        language: of texts that do not say theirs, which then do; None: such a text is an error.
     """
 
     codes: tuple[str, ...]
-    moved: Int[np.ndarray, "language token"]
+    first: int
+    own: int
+    language: str | None = None
 
     def __call__(self, texts: Sequence[Encoded]) -> list[Encoded]:
         """Returns the texts with other tokens.
@@ -69,15 +79,17 @@ class WordsApart:
         Raises:
             InputError: nobody says in which language a text is, or it is in none of these.
         """
-        return [text.having(tokens=self._moved(text)) for text in texts]
+        return [self._moved(text) for text in texts]
 
-    def _moved(self, text: Encoded) -> Int[np.ndarray, "token"]:
+    def _moved(self, text: Encoded) -> Encoded:
         if Languages not in text.parts:
-            raise InputError(
-                f"{text.origin or repr(text.text[:40])} does not say its language",
-                field="enrich.words_apart",
-                remedy="Read it by monolingual_text or parallel_text.",
-            )
+            if self.language is None:
+                raise InputError(
+                    f"{text.origin or repr(text.text[:40])} does not say its language",
+                    field="enrich.words_apart.language",
+                    remedy="Give it, or read by monolingual_text or parallel_text.",
+                )
+            text = with_languages(text, self.language)
         told, tokens = text[Languages], text.tokens.copy()
         for first, last, number in zip(told.first.tolist(), told.last.tolist(), told.language.tolist(), strict=True):
             code = code_of(number)
@@ -87,35 +99,36 @@ class WordsApart:
                     field="enrich.words_apart.languages",
                     remedy=closest(code, self.codes),
                 )
-            tokens[first : last + 1] = self.moved[self.codes.index(code)][tokens[first : last + 1]]
-        return tokens
+            some = tokens[first : last + 1]  # a view
+            some[some >= self.first] += self.codes.index(code) * self.own
+        return text.having(tokens=tokens)
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides about the result."""
-        return digest("words apart", self.codes, self.moved.tolist())
+        return digest("words apart", self.codes, self.first, self.own, self.language)
 
 
-def words_apart(*, languages: Sequence[str], tokenizer: Tokenizer) -> WordsApart:
+def words_apart(*, languages: Sequence[str], tokenizer: Tokenizer, language: str | None = None) -> WordsApart:
     """Returns the enricher that is registered as ``words_apart`` in the group ``kelm.enrichers``.
 
     Args:
         languages: as they were given to `apart` (``kelm vocab apart``), in the same order.
         tokenizer: with their blocks.
+        language: of a corpus whose texts do not say theirs, such as labeled_text.
 
     Raises:
-        InputError: the vocabulary has no block for one of them.
+        InputError: an unknown language, or the vocabulary has no block for one of them.
     """
     codes = codes_of(languages)
-    size = tokenizer.vocabulary_size
-    moved = np.tile(np.arange(size), (len(codes), 1))
-    for row, code in enumerate(codes[1:], 1):
-        found = {token: tokenizer.find(_spelled(tokenizer.piece(token), code)) for token in range(size)}
-        places = {token: place for token, place in found.items() if place is not None}
-        if not places:
-            raise InputError(
-                f"the vocabulary has no words of {code} alone",
-                field="enrich.words_apart.languages",
-                remedy=f"Make one: kelm vocab apart WORDS --languages {','.join(codes)}.",
-            )
-        moved[row, list(places)] = list(places.values())
-    return WordsApart(tuple(codes), moved)
+    first = len(tokenizer.special)
+    own, rest = divmod(tokenizer.vocabulary_size - first, len(codes))
+    begins = [first + row * own for row in range(1, len(codes))]
+    wanted = [_spelled(tokenizer.piece(first), code) for code in codes[1:]]
+    if rest or not _special_first(tokenizer) or [tokenizer.piece(place) for place in begins] != wanted:
+        raise InputError(
+            f"the vocabulary has no blocks of {', '.join(codes)}, in this order",
+            field="enrich.words_apart.languages",
+            remedy=f"Make one: kelm vocab apart WORDS --languages {','.join(codes)}.",
+        )
+    told = None if language is None else canonical(language, "enrich.words_apart.language")
+    return WordsApart(tuple(codes), first, own, told)

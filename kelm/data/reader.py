@@ -108,7 +108,7 @@ class Reader(Corpus[Encoded]):
 
 @runtime_checkable
 class Enricher(Protocol):
-    """Adds to encoded texts. Registered by entry point in the group ``kelm.enrichers``.
+    """Adds to encoded texts, or gives their words other tokens. An entry point of the group ``kelm.enrichers``.
 
     Picklable, so that data workers can carry it. What becomes of a text does not depend on the others.
     """

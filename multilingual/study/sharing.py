@@ -47,7 +47,7 @@ from multilingual.alignment.similarity import linear_cka
 from multilingual.corpora.code_switched import CodeSwitched, dictionaries
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
 from multilingual.languages import with_languages
-from multilingual.study.translation import Translation, Work, only, sides_of
+from multilingual.study.translation import Translation, Work, multi30k, only, sides_of
 from multilingual.words_apart import apart, words_apart
 
 __all__ = ["Sharing", "SharingArm", "SharingOutcome", "draw", "table"]
@@ -96,6 +96,10 @@ class SharingOutcome:
     tagged: dict[str, float] = field(default_factory=dict)
 
 
+def _captions() -> Translation:
+    return Translation(train=multi30k("train", ["de"]), test=multi30k("test_2016_flickr", ["de"]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
     """The study's options, an evaluation. Paths lie in the folder of data.
@@ -105,7 +109,7 @@ class Sharing:
         switch, share: dictionaries by pair of languages, and how many of their words are replaced in the arm `extra`.
     """
 
-    texts: Translation
+    texts: Translation = field(default_factory=_captions)
     switch: Mapping[str, str] = field(default_factory=lambda: {"en-de": "lexical/bli/en-de.train.tsv"})
     share: float = 0.5
     arms: tuple[SharingArm, ...] = ARMS

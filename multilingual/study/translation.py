@@ -51,7 +51,7 @@ from multilingual.objectives.translation_lm import Layout, TranslationLanguageMo
 from multilingual.objectives.word_recovery import WordRecovery
 from multilingual.study.zero_shot import ZeroShot
 
-__all__ = ["Translation", "TranslationArm", "TranslationOutcome", "Work", "only", "sides_of", "table"]
+__all__ = ["Translation", "TranslationArm", "TranslationOutcome", "Work", "multi30k", "only", "sides_of", "table"]
 
 TranslationArm = Literal["mlm", "tlm", "shuffled", "recovery", "recovery_shuffled"]
 ARMS: tuple[TranslationArm, ...] = get_args(TranslationArm)
@@ -93,9 +93,9 @@ class Translation:
         zero_shot: None: no tagging.
     """
 
-    train: Files = field(default_factory=lambda: _multi30k("train"))
-    dev: Files = field(default_factory=lambda: _multi30k("test_2017_flickr", ("de", "fr")))
-    test: Files = field(default_factory=lambda: _multi30k("test_2016_flickr"))
+    train: Files = field(default_factory=lambda: multi30k("train"))
+    dev: Files = field(default_factory=lambda: multi30k("test_2017_flickr", ("de", "fr")))
+    test: Files = field(default_factory=lambda: multi30k("test_2016_flickr"))
     pieces: int = 8000
     kind: Literal["unigram", "bpe"] = "bpe"
     width: int = 128
@@ -124,7 +124,7 @@ class Translation:
         return table(log.done)
 
 
-def _multi30k(part: str, languages: Sequence[str] = ("de", "fr", "cs")) -> Files:
+def multi30k(part: str, languages: Sequence[str] = ("de", "fr", "cs")) -> Files:
     name = f"parallel/multi30k/{part}.{{}}.txt"
     return {f"en-{code}": (name.format("en"), name.format(code)) for code in languages}
 

@@ -51,6 +51,7 @@ from kg.objectives.mention_description import MentionDescription
 from kg.tasks.entity_typing import EntityTyping, mark_mention
 from kg.tasks.linking import EntityLinking
 from kg.tasks.relations import RelationClassification, mark_pair
+from multilingual.words_apart import WordsApart
 from tests.contracts import language_examples as languages
 from tests.contracts import supersense_example
 from tests.contracts.lexical_examples import PAIRS, lexical_corpus, lexical_relation, related_words
@@ -61,6 +62,7 @@ __all__ = [
     "ENRICHERS",
     "EXTENSIONS",
     "OBJECTIVES",
+    "RESPELLING",
     "CorpusExample",
     "enriched_texts",
     "lacking",
@@ -348,6 +350,11 @@ def _candidate_spans(folder: Path) -> Enricher:
     return candidate_spans(bases={"graph": {"graph": str(folder / "kb"), "table": str(folder / "vectors"), "most": 3}})
 
 
+def _words_apart(_: Path) -> Enricher:
+    own = words().vocabulary_size - len(words().special)
+    return WordsApart(("en", "de"), len(words().special), own, language="de")
+
+
 def _described_corpus(path: Path) -> Corpus[Any]:
     folder = path.parent / "graph"
     if not folder.is_dir():
@@ -470,4 +477,6 @@ CORPORA: dict[str, CorpusExample] = {
 ENRICHERS: dict[str, Callable[[Path], Enricher]] = {
     "candidate_spans": _candidate_spans,
     "sentence_tree": _sentence_tree,
+    "words_apart": _words_apart,
 }
+RESPELLING = {"words_apart"}  # they give the same words other tokens

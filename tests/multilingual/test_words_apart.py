@@ -22,8 +22,8 @@ from kelm.text import tokenizer, vocabulary
 from kelm.text.sentence_piece import SentencePiece
 from multilingual.corpora.code_switched import CodeSwitched, dictionaries, read_dictionary
 from multilingual.corpora.sampling import monolingual_text
-from multilingual.languages import with_languages
-from multilingual.words_apart import WordsApart, apart, words_apart
+from multilingual.languages import Languages, number_of, with_languages
+from multilingual.words_apart import apart, words_apart
 
 LINES = {
     "en": ["the hand of a man", "a warm day in 2020.", "man and hand"],
@@ -99,19 +99,25 @@ def test_each_side_of_a_pair_has_the_words_of_its_own_language(words: SentencePi
 
 
 def test_texts_without_their_language_or_in_another_are_refused(words: SentencePiece, both: SentencePiece) -> None:
-    move = words_apart(languages=["en", "de"], tokenizer=both)
     [plain] = both.encode(["a man"])
+    with pytest.raises(InputError, match=r"no blocks of en, de"):
+        words_apart(languages=["en", "de"], tokenizer=both)
+    move = words_apart(languages=["en", "de", "sw"], tokenizer=both)
     with pytest.raises(InputError, match=r"does not say its language.* monolingual_text"):
         move([plain])
-    with pytest.raises(InputError, match=r"is in fr.*de, en"):
+    [told] = words_apart(languages=["en", "de", "sw"], tokenizer=both, language="German")([plain])
+    assert told.tokens.tolist() == move([encoded(both, "a man", "de")])[0].tokens.tolist()
+    assert told[Languages].language.tolist() == [number_of("de")]
+    with pytest.raises(InputError, match=r"is in fr.*de, en, sw"):
         move([encoded(both, "a man", "fr")])
-    with pytest.raises(InputError, match=r"no words of de alone.*kelm vocab apart WORDS --languages en,de"):
+    with pytest.raises(InputError, match=r"no blocks of en, de.*kelm vocab apart WORDS --languages en,de"):
         words_apart(languages=["en", "de"], tokenizer=words)
     with pytest.raises(InputError, match="apart already"):
         apart(both, ["en", "de"])
     with pytest.raises(InputError, match="Name two or more"):
         apart(words, ["en"])
-    assert move.fingerprint() != words_apart(languages=["en", "sw"], tokenizer=both).fingerprint()
+    other = words_apart(languages=["en", "de", "sw"], tokenizer=both, language="de")
+    assert move.fingerprint() != other.fingerprint()
 
 
 def test_a_hidden_word_is_told_from_the_words_of_its_block_only(words: SentencePiece, both: SentencePiece) -> None:
@@ -248,11 +254,3 @@ def test_dictionaries_are_read_with_tabs_or_spaces_and_errors_name_the_line(tmp_
     for name, said in (("en", "is no pair"), ("en-xx1", "xx1")):
         with pytest.raises(InputError, match=said):
             dictionaries({name: str(path)})
-
-
-def test_the_enricher_is_a_value_that_workers_can_carry(both: SentencePiece) -> None:
-    import pickle
-
-    move = words_apart(languages=["en", "de"], tokenizer=both)
-    carried = pickle.loads(pickle.dumps(move))
-    assert isinstance(carried, WordsApart) and carried.fingerprint() == move.fingerprint()
