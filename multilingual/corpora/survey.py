@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import islice
 
 from kelm.data.corpus import Text
+from kelm.errors import InputError
 from multilingual.corpora.duplicates import Duplicates
 from multilingual.corpora.language_rules import InLanguage
 from multilingual.corpora.rules import cleaned, sides_of
@@ -97,7 +98,7 @@ def survey(texts: Iterable[Text], identified: InLanguage | None = None) -> Surve
     """Returns what is in texts; `identified` is asked in which language each is.
 
     Raises:
-        InputError, CheckpointError, MissingDependency: see `InLanguage`.
+        InputError: there is no text. Also, as CheckpointError, MissingDependency: see `InLanguage`.
     """
     found, repeated = Survey(), Duplicates().begin()
     for batch in _batches(texts):
@@ -114,6 +115,8 @@ def survey(texts: Iterable[Text], identified: InLanguage | None = None) -> Surve
             found.unclean += any(side.strip() != cleaned(side) for side in sides)
             if len(sides) == 2 and all(sides):
                 found.ratios[round(100 * math.log(len(sides[0]) / len(sides[1])))] += 1
+    if not found.texts:
+        raise InputError("there is no text, only blank lines", remedy="Give other files, or leave them out.")
     return found
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import many_languages, text_rates, tlm_step
+from benchmarks import many_languages, qrnn, text_rates, tlm_step
 
 
 @pytest.mark.parametrize("folder", [None, "nowhere"])
@@ -26,3 +26,8 @@ def test_steps_over_pairs_are_measured_on_both_sides(monkeypatch: pytest.MonkeyP
     rows = tlm_step.rows("tlm-step-32k", quick=True)
     assert ["random" in row["setting"] for row in rows] == [True, False]
     assert all(row["ours"] > 0 and row["peer"] > 0 for row in rows)
+
+
+def test_the_recurrent_networks_are_measured_on_both_sides() -> None:
+    [row] = qrnn.rows(quick=True)
+    assert row["ours"] > 0 and row["peer"] > 0 and (row["unit"], row["setting"]) == ("tokens/s", "2 rows of 9")

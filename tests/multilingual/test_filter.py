@@ -244,3 +244,21 @@ def test_datasets_knows_the_same_map_again() -> None:
     again = as_map([Clean(), Length(2), Script(languages=("en",))])
     assert fingerprint.Hasher.hash(again) == fingerprint.Hasher.hash(MAP)
     assert fingerprint.Hasher.hash(as_map([Clean(), Length(3)])) != fingerprint.Hasher.hash(MAP)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::ResourceWarning", "ignore::FutureWarning")
+def test_ray_data_gives_what_one_process_gives(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="Ray Data is not installed: pip install 'ray[data]'")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"text": [*COLUMNS["text"]] * 50, "id": list(range(len(COLUMNS["text"]) * 50))}
+    pq.write_table(pa.table(columns), tmp_path / "texts.parquet")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        rows = ray.data.read_parquet(str(tmp_path / "texts.parquet")).map_batches(MAP, batch_size=16).take_all()
+    finally:
+        ray.shutdown()
+    wanted = MAP(columns)
+    assert sorted((row["id"], row["text"]) for row in rows) == sorted(zip(wanted["id"], wanted["text"], strict=True))
+    assert 0 < len(rows) < len(columns["id"])
