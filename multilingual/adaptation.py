@@ -39,7 +39,7 @@ from multilingual.corpora.sampling import texts_of
 from multilingual.languages import with_languages
 from multilingual.modules.adapters import save_adapters
 from multilingual.vocabulary import coverage
-from multilingual.vocabulary_change import extend
+from multilingual.vocabulary_change import extend, rewrite
 
 __all__ = ["Adaptation", "Gain", "Trained", "shown"]
 

@@ -1,6 +1,9 @@
 """The project as a whole: versions, dependencies, public names, what an import costs."""
 
 import ast
+import builtins
+import dis
+import importlib
 import re
 import subprocess
 import sys
@@ -149,6 +152,24 @@ def test_files_and_functions_stay_readable(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
             assert length <= 55, f"{node.name} has {length} lines"
+
+
+def code_in(code):
+    """Yields a code object and all that lie in it: functions, methods, comprehensions."""
+    yield code
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            yield from code_in(constant)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__main__.py"], ids=name_of)
+def test_code_names_nothing_that_is_not_there(path):  # ruff cannot: to it, the axes of jaxtyping's shapes are names
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
+    known = {*vars(module), *vars(builtins)}
+    for code in code_in(compile(path.read_text(encoding="utf-8"), path, "exec")):
+        used = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+        assert used <= known, f"{path.name}, line {code.co_firstlineno}: {sorted(used - known)}"
 
 
 def test_a_wrong_shape_is_caught_while_the_tests_run():

@@ -21,7 +21,9 @@ from multilingual.words_apart import apart
 
 RECIPES = Path(multilingual.__file__).parent / "recipes"
 TRAINED = {
-    path.name: read for path in sorted(RECIPES.glob("*.toml")) if "objectives" in (read := tomllib.loads(path.read_text()))
+    path.name: read
+    for path in sorted(RECIPES.glob("*.toml"))
+    if "objectives" in (read := tomllib.loads(path.read_text()))
 }
 LINES = {
     "en": ["the cat sat on a mat", "a dog ran to the house", "it is late in the day", "we read old books"],

@@ -35,7 +35,7 @@ def study(**changes: object) -> Translation:
     options: dict[str, object] = {
         **files,
         **{"pieces": 80, "kind": "bpe", "width": 64, "layers": 2, "seeds": (0,), "length": 16},
-        **{"steps": 600, "tokens": 1024, "rate": 5e-3},
+        **{"steps": 300, "tokens": 1024, "rate": 8e-3},
     }
     return Translation(**{**options, **changes})  # type: ignore[arg-type]
 
