@@ -18,16 +18,17 @@ import math
 import mmap
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Generic, TypeVar
 
 import psutil
+import torch
 
-__all__ = ["Built", "Comparison", "Row", "Work", "build", "compare", "interval", "peak_memory_mb"]
+__all__ = ["Built", "Comparison", "Row", "Work", "build", "compare", "interval", "peak_memory_mb", "threads"]
 
 Row = dict[str, object]
 Made = TypeVar("Made")
@@ -83,6 +84,17 @@ class Comparison:
             "runs": {"ours": [_short(value) for value in self.ours], "peer": [_short(value) for value in self.peer]},
             **more,
         }
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Lets PyTorch work with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def compare(ours: Work, peer: Work, *, repeats: int = 5, warmup: int = 1, memory: bool = True) -> Comparison:

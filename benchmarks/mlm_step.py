@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.measure import Row, compare
+from benchmarks.measure import Row, compare, threads
 from kelm.batch import Encoded
 from kelm.data.corpus import InMemory
 from kelm.data.stream import BatchStream
@@ -35,7 +35,7 @@ from kelm.objectives.mlm import MaskedLanguageModel
 from kelm.text.tokenizer import HuggingFace
 from kelm.training.learner import Learner
 
-__all__ = ["NAMES", "SHAPE", "Size", "grouped", "peer", "random_batches", "rows", "stepped", "tokenizer_of"]
+__all__ = ["NAMES", "SHAPE", "Size", "grouped", "measured", "peer", "random_batches", "rows", "stepped", "tokenizer_of"]
 
 NAMES = ("mlm-step-32k", "mlm-step-250k")
 THREADS, LONGEST = 2, 128
@@ -66,34 +66,38 @@ SHAPE: dict[str, Any] = {
 }
 
 
+Ours = Callable[[list[np.ndarray], Size, HuggingFace], Callable[[], float]]
+
+
 def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
     """Returns two rows a vocabulary: against random batches and against grouping by length."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        return [row for known in NAMES if name in (None, known) for row in _rows(known, quick)]
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _rows(name: str, quick: bool) -> list[Row]:
-    size = SIZES[name] if not quick else Size(2_000, 4, 16)
-    corpus, origin = _sentences(size)
-    tokenizer = tokenizer_of(size.vocabulary)
-    model = "BertForMaskedLM" if name == "mlm-step-32k" else "XLMRobertaForMaskedLM"
     found = []
+    for known in NAMES:
+        if name in (None, known):
+            size = SIZES[known] if not quick else Size(2_000, 4, 16)
+            found += measured(known, size, *_sentences(size), _ours, "sentences", quick=quick)
+    return found
+
+
+def measured(
+    name: str, size: Size, corpus: list[np.ndarray], origin: str, ours: Ours, of: str, *, quick: bool
+) -> list[Row]:
+    """Returns two rows: a step of ours over texts of a corpus against the peer's, batched at random and by length."""
+    tokenizer, found = tokenizer_of(size.vocabulary), []
+    model = "BertForMaskedLM" if name.endswith("32k") else "XLMRobertaForMaskedLM"
     for batching, batches in (
         ("random batches", random_batches(corpus, size)),
         ("grouped by length", grouped(corpus, size)),
     ):
-        ours = _ours([text for batch in batches for text in batch], size, tokenizer)
-        theirs = peer(model, batches, size, tokenizer)
-        compared = compare(ours, theirs, repeats=2 if quick else 5, memory=not quick)
-        texts = [len(text) for batch in batches for text in batch]
+        texts = [text for batch in batches for text in batch]
+        with threads(THREADS):
+            made, theirs = ours(texts, size, tokenizer), peer(model, batches, size, tokenizer)
+            compared = compare(made, theirs, repeats=2 if quick else 5, memory=not quick)
+        real = sum(map(len, texts))
         computed = sum(len(batch) * max(map(len, batch)) for batch in batches)
         setting = (
-            f"{batching}; {size.batch} sentences a batch, mean {sum(texts) / len(texts):.1f} tokens, {origin}, "
-            f"{1 - sum(texts) / computed:.1%} padding in the peer's; "
+            f"{batching}; {size.batch} {of} a batch, mean {real / len(texts):.1f} tokens, {origin}, "
+            f"{1 - real / computed:.1%} padding in the peer's; "
             f"4 layers x 256, vocabulary {size.vocabulary}, {THREADS} threads"
         )
         found.append(compared.row(name, f"transformers {model}, {batching}", unit="real tokens/s", setting=setting))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from benchmarks.measure import Row, compare
+from benchmarks.measure import Row, compare, threads
 from kelm.batch import Encoded, Targets, pack
 from kelm.model import Encoder, EncoderConfig, VocabularyHead, presets
 from kelm.objectives.mlm import targets_at
@@ -51,13 +51,9 @@ class _Peer(nn.Module):
 
 def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
     """Returns a row for each shape of a batch."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        shapes = {"2 rows of 9": (2, 9)} if quick else SHAPES
+    shapes = {"2 rows of 9": (2, 9)} if quick else SHAPES
+    with threads(THREADS):
         return [_row(told, *shape, quick=quick) for told, shape in shapes.items()]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _row(told: str, count: int, length: int, *, quick: bool) -> Row:

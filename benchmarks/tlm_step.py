@@ -15,20 +15,8 @@ import numpy as np
 import torch
 
 from benchmarks.many_languages import pairs
-from benchmarks.measure import Row, compare
-from benchmarks.mlm_step import (
-    CLS,
-    LONGEST,
-    SEP,
-    SHAPE,
-    THREADS,
-    Size,
-    grouped,
-    peer,
-    random_batches,
-    stepped,
-    tokenizer_of,
-)
+from benchmarks.measure import Row
+from benchmarks.mlm_step import CLS, LONGEST, SEP, SHAPE, Size, measured, stepped
 from kelm.batch import Encoded
 from kelm.data.corpus import InMemory
 from kelm.data.stream import BatchStream
@@ -46,35 +34,11 @@ SIZES = {"tlm-step-32k": Size(30_522, 12, 32), "tlm-step-250k": Size(250_002, 4,
 
 def rows(name: str | None = None, *, quick: bool = False) -> list[Row]:
     """Returns two rows a vocabulary: against random batches and against grouping by length."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        return [row for known in NAMES if name in (None, known) for row in _rows(known, quick)]
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _rows(name: str, quick: bool) -> list[Row]:
-    size = SIZES[name] if not quick else Size(2_000, 4, 16)
-    corpus, origin = _concatenated(size)
-    words, found = tokenizer_of(size.vocabulary), []
-    model = "BertForMaskedLM" if name == "tlm-step-32k" else "XLMRobertaForMaskedLM"
-    for batching, batches in (
-        ("random batches", random_batches(corpus, size)),
-        ("grouped by length", grouped(corpus, size)),
-    ):
-        texts = [text for batch in batches for text in batch]
-        measured = compare(
-            _ours(texts, size, words), peer(model, batches, size, words), repeats=2 if quick else 5, memory=not quick
-        )
-        computed = sum(len(batch) * max(map(len, batch)) for batch in batches)
-        real = sum(map(len, texts))
-        setting = (
-            f"{batching}; {size.batch} pairs a batch, mean {real / len(texts):.1f} tokens, {origin}, "
-            f"{1 - real / computed:.1%} padding in the peer's; "
-            f"4 layers x 256, vocabulary {size.vocabulary}, {THREADS} threads"
-        )
-        found.append(measured.row(name, f"transformers {model}, {batching}", unit="real tokens/s", setting=setting))
+    found = []
+    for known in NAMES:
+        if name in (None, known):
+            size = SIZES[known] if not quick else Size(2_000, 4, 16)
+            found += measured(known, size, *_concatenated(size), _ours, "pairs", quick=quick)
     return found
 
 
