@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -278,7 +278,7 @@ class Dataset(Corpus[Text]):
     """A dataset of the library `datasets`, held or streaming. A cursor is the number of the next row.
 
     Args:
-        field, pair: columns of the text and of the second text.
+        field, pair: columns of the text and of the second text; "translation.en" is what a column of mappings holds.
         keep: further columns that go into `Text.fields`.
 
     Cost: a streaming dataset is read from its start to continue in its middle, as the library does it.
@@ -296,7 +296,7 @@ class Dataset(Corpus[Text]):
         self.field, self.pair, self.keep = field, pair, tuple(keep)
         known = dataset.column_names
         for column in (field, pair, *keep):
-            if column is not None and known is not None and column not in known:
+            if column is not None and known is not None and _column(column, known) not in known:
                 raise FormatError("the dataset has no such column", field=column, remedy=closest(column, known))
 
     def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Text, Cursor]]:  # noqa: B008
@@ -312,7 +312,8 @@ class Dataset(Corpus[Text]):
             return rows
         if first >= len(self.dataset):
             return []
-        columns = [column for column in (self.field, self.pair, *self.keep) if column is not None]
+        known = self.dataset.column_names
+        columns = [_column(column, known) for column in (self.field, self.pair, *self.keep) if column is not None]
         chosen = self.dataset.select_columns(list(dict.fromkeys(columns)))
         held: Iterable[Any] = chosen.select(range(first, len(chosen)))
         return held
@@ -320,19 +321,32 @@ class Dataset(Corpus[Text]):
     def _text(self, row: Any, number: int) -> Text:
         origin = f"row {number + 1}"
         for column in (self.field, self.pair):
-            if column is not None and not isinstance(row.get(column), str):
-                found = type(row[column]).__name__ if column in row else "nothing"
+            if column is not None and not isinstance(value := _cell(row, column), str):
+                found = "nothing" if value is None else type(value).__name__
                 raise FormatError(
                     f"expected a string, found {found}",
                     line=number + 1,
                     field=column,
                     remedy="Choose a column of texts, or leave out the rows that have none.",
                 )
-        pair = None if self.pair is None else row[self.pair]
-        return Text(row[self.field], pair, number, origin, {key: row[key] for key in self.keep})
+        pair = None if self.pair is None else _cell(row, self.pair)
+        return Text(_cell(row, self.field), pair, number, origin, {key: _cell(row, key) for key in self.keep})
 
     def fingerprint(self) -> str:
         info = self.dataset.info
         own = getattr(self.dataset, "_fingerprint", None)  # of a held one: a hash of its table and its history
         named = [info.builder_name, info.config_name, str(info.version), str(self.dataset.split)]
         return digest("Dataset", own or named, self.field, self.pair, self.keep)
+
+
+def _column(name: str, known: Sequence[str]) -> str:
+    """Returns the column that holds what is called by a name: itself, or that of mappings before the point."""
+    return name if name in known else name.partition(".")[0]
+
+
+def _cell(row: Mapping[str, Any], name: str) -> Any:
+    column, point, key = name.partition(".")
+    if name in row or not point:
+        return row.get(name)
+    held = row.get(column)
+    return held.get(key) if isinstance(held, Mapping) else None

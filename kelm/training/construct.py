@@ -35,6 +35,7 @@ __all__ = [
     "encoder",
     "enrichers",
     "is_ours",
+    "loaded",
     "make",
     "objective",
     "open_encoder",
@@ -54,6 +55,33 @@ class Parts:
     seed: int
 
 
+def loaded(
+    path: str,
+    *,
+    config: str | None = None,
+    files: str | Sequence[str] | None = None,
+    split: str = "train",
+    streaming: bool = True,
+) -> Any:
+    """Opens a dataset of the library `datasets`: a name on the Hub, a folder, or "parquet" with `files`.
+
+    Args:
+        streaming: read it as it comes; otherwise it is fetched once and lies in memory-mapped files.
+
+    Raises:
+        RecipeError: it cannot be opened.
+    """
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(path, config, data_files=files, split=split, streaming=streaming)
+    except Exception as error:  # the library raises many kinds; all mean the same to the user
+        raise RecipeError(
+            f'the dataset "{path}" cannot be opened ({type(error).__name__}: {error})',
+            remedy="Check its name and split.",
+        ) from error
+
+
 def dataset(
     path: str,
     *,
@@ -64,17 +92,8 @@ def dataset(
     pair: str | None = None,
     keep: Sequence[str] = (),
 ) -> Dataset:
-    """Returns a corpus of the library `datasets`, streamed: a name on the Hub, a folder, or "parquet" with `files`."""
-    from datasets import load_dataset
-
-    try:
-        loaded = load_dataset(path, config, data_files=files, split=split, streaming=True)
-    except Exception as error:  # the library raises many kinds; all mean the same to the user
-        raise RecipeError(
-            f'the dataset "{path}" cannot be opened ({type(error).__name__}: {error})',
-            remedy="Check its name and split.",
-        ) from error
-    return Dataset(loaded, field=field, pair=pair, keep=keep)
+    """Returns a corpus of the library `datasets`, streamed; see `loaded` and `Dataset`."""
+    return Dataset(loaded(path, config=config, files=files, split=split), field=field, pair=pair, keep=keep)
 
 
 CORPORA = {"text": TextFiles, "jsonl": JsonLines, "tsv": Table, "dataset": dataset}

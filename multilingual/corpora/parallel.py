@@ -27,6 +27,7 @@ from kelm.data.sources import JsonLines, Table
 from kelm.errors import FormatError, InputError
 from kelm.model.config import EncoderConfig
 from kelm.text.tokenizer import Tokenizer
+from multilingual.corpora.hub import hub_pairs, is_hub
 from multilingual.corpora.language_rules import check_languages
 from multilingual.corpora.sampling import OneLanguage, Sampled, Unit, in_languages
 from multilingual.corpora.translation_memory import Tmx
@@ -178,7 +179,7 @@ def translations(
 
     Args:
         paths: a table (".tsv", ".txt"), JSON lines (".jsonl") or a translation memory (".tmx"); or two files of lines;
-            or two tables (".tsv") of a key and a text. Plain or compressed.
+            or two tables (".tsv") of a key and a text. Plain or compressed. Or a dataset of Hugging Face's, "hf:NAME".
         languages: of the two sides.
         columns: of one table or of JSON lines: both sides' columns, by number or by name in the header, or keys.
         order: "mixed" gives half of the pairs the other way round.
@@ -193,6 +194,8 @@ def translations(
     first, second = (language(tag, "languages") for tag in languages)
     if first == second:
         raise InputError(f"both sides are {first}", field="languages", remedy="Name two different languages.")
+    if isinstance(paths, str) and is_hub(paths):
+        return _Pairs(hub_pairs(paths, (first, second)), (first, second), order, seed)
     named = [Path(paths)] if isinstance(paths, str) else [Path(path) for path in paths]
     corpus: Corpus[Text]
     if len(named) == 1:

@@ -34,6 +34,7 @@ from kelm.model.config import EncoderConfig
 from kelm.objectives.next_sentence import attach_next_sentence
 from kelm.text.tokenizer import Tokenizer
 from multilingual.corpora.code_switched import CodeSwitched, dictionaries
+from multilingual.corpora.hub import hub_texts, is_hub
 from multilingual.corpora.language_rules import check_languages
 from multilingual.languages import Languages, language, with_languages
 
@@ -220,8 +221,9 @@ def texts_of(files: Mapping[str, str | Sequence[str]], *, field: str = "text") -
     """Returns the texts of each language, by its code: a text a line, or JSON lines.
 
     Args:
-        files: of each language, ``{en = "en/*.txt.gz", sw = ["a.txt", "b.txt"]}``.
-        field: the key of the text in JSON lines.
+        files: of each language, ``{en = "en/*.txt.gz", sw = ["a.txt", "b.txt"]}``; or a dataset of Hugging Face's,
+            ``{sw = "hf:wikimedia/wikipedia:20231101.sw"}``.
+        field: the key of the text in JSON lines, or the column of a dataset.
 
     Raises:
         InputError: an unknown language, one that is named twice, or lines and JSON lines of one language.
@@ -233,6 +235,9 @@ def texts_of(files: Mapping[str, str | Sequence[str]], *, field: str = "text") -
         if code in parts:
             raise InputError(f"{code} is named twice", field=f"files.{tag}", remedy="Give all its files as a list.")
         named = [paths] if isinstance(paths, str) else list(paths)
+        if len(named) == 1 and is_hub(named[0]):
+            parts[code] = _InLanguage(hub_texts(named[0], field), code)
+            continue
         structured = {".jsonl" in path for path in named}
         if len(structured) != 1:
             raise InputError("lines and JSON lines together", field=f"files.{tag}", remedy="Give files of one kind.")
