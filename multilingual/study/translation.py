@@ -6,11 +6,14 @@
     shuffled             the same, translations dealt anew                    what two languages in a row give
     recovery             a quarter each: word recovery, translation or not    the same
     recovery_shuffled    the same, translations dealt anew                    what these tasks give by themselves
+    alignment            half of the tokens in pairs: hidden words point at their translations (XLM-Align)
+    contrast             a quarter of them in pairs, a quarter in sentences told from others (InfoXLM)
 
 All arms of a seed read the same sentences with a vocabulary that all languages share. Asked: whether a sentence's
 translation is the nearest of the test's, in both directions, by the mean state after each layer; the loss of masked
 words of a sentence alone; and, with `zero_shot`, whether tags that were learned in one language are right in another.
-Sources: Conneau and Lample, 2019, sections 3 and 5; Huang et al., 2019; the controls are ours.
+Sources: Conneau and Lample, 2019, sections 3 and 5; Huang et al., 2019; Chi et al., 2021 (InfoXLM, XLM-Align); the
+controls are ours.
 """
 
 from __future__ import annotations
@@ -47,13 +50,15 @@ from multilingual.corpora.hard_negatives import LABELS, Paraphrases
 from multilingual.corpora.parallel import translations
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
 from multilingual.languages import with_languages
+from multilingual.objectives.denoising_alignment import DenoisingAlignment
+from multilingual.objectives.translation_contrast import TranslationContrast
 from multilingual.objectives.translation_lm import Layout, TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
 from multilingual.study.zero_shot import ZeroShot
 
 __all__ = ["Translation", "TranslationArm", "TranslationOutcome", "Work", "multi30k", "only", "sides_of", "table"]
 
-TranslationArm = Literal["mlm", "tlm", "shuffled", "recovery", "recovery_shuffled"]
+TranslationArm = Literal["mlm", "tlm", "shuffled", "recovery", "recovery_shuffled", "alignment", "contrast"]
 ARMS: tuple[TranslationArm, ...] = get_args(TranslationArm)
 Files = Mapping[str, tuple[str, ...]]
 
@@ -202,10 +207,16 @@ class Work:
         config, words = encoder.config, self.words
         mlm, whole = MaskedLanguageModel(config, tokenizer=words), self.options.tokens
         asked: list[tuple[Any, Sequence[Encoded], int]] = []
-        pairs = self.pairs if arm in ("tlm", "recovery") else shuffled(self.pairs, seed)
-        if arm in ("tlm", "shuffled"):
+        pairs = shuffled(self.pairs, seed) if "shuffled" in arm else self.pairs
+        if arm in ("tlm", "shuffled", "contrast"):
             tlm = TranslationLanguageModel(config, tokenizer=words, layout=self.options.layout)
-            asked = [(tlm, self.together(pairs), whole // 2)]
+            asked = [(tlm, self.together(pairs), whole // (4 if arm == "contrast" else 2))]
+            if arm == "contrast":
+                contrast = TranslationContrast(config, tokenizer=words, encoder=encoder, state="mean")
+                asked.append((contrast, self.together(pairs), whole // 4))
+        elif arm == "alignment":
+            alignment = DenoisingAlignment(config, tokenizer=words, layout=self.options.layout)
+            asked = [(alignment, self.together(pairs), whole // 2)]
         elif arm != "mlm":
             recovery = WordRecovery(config, tokenizer=words, hard=self.options.hard, start=config.hidden_size**-0.5)
             asked = [(recovery, self.together(pairs), whole // 4)]
@@ -314,4 +325,7 @@ def table(outcomes: Sequence[TranslationOutcome]) -> str:
     if any(arm == "recovery" for arm, _ in found):
         compared = arms_table(found, heads, arms=(), over=("mlm", "recovery_shuffled", "tlm"), ours="recovery")
         tables.append(compared[2:])
+    for ours in ("alignment", "contrast"):
+        if any(arm == ours for arm, _ in found):
+            tables.append(arms_table(found, heads, arms=(), over=("mlm", "tlm"), ours=ours)[2:])
     return "\n".join([said, "", *(line for lines in tables for line in lines)]) + "\n"

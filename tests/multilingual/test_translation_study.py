@@ -72,6 +72,13 @@ def test_sentences_put_together_from_their_translations_are_found_and_tags_are_a
     assert "recovery - recovery_shuffled" in report
 
 
+def test_sentences_told_from_others_and_words_that_point_are_arms_too(data: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    report = study(steps=3, arms=("tlm", "alignment", "contrast")).run(data, tmp_path / "out", said.append)
+    assert [line.split(",")[0] for line in said] == ["tlm", "alignment", "contrast"]
+    assert "| alignment - tlm |" in report and "| contrast - tlm |" in report
+
+
 def test_languages_can_be_told(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
     study(steps=3, arms=("tlm",), told=True, layout="running").run(data, tmp_path / "out", said.append)
