@@ -2,7 +2,7 @@
 
     teacher      a Transformer, MLM on both languages and TLM on their pairs, learns labels in the source language
     student      a QRNN, language model of the target language, learns the teacher's labels of target texts
-    no_lm        the same without the language model: is it what the student has read?
+    no_lm        the same without the language model, all layers at one rate: is it what the student has read?
     again        the teacher goes on with its own labels: is it the target texts and not the student?
     shuffled     the student with the labels dealt anew: what the number of each label says
     supervised   the student with the true labels of the same texts: what there is to learn
@@ -226,7 +226,8 @@ class _Work:
             smoothing_by_labels=True,
         )
         learner = Learner(student, [task])
-        cycle = self._cycle(options.label_rate, layer_decay=options.layer_decay)
+        fresh = arm == "no_lm"  # whose lower layers have to learn as much as the upper ones
+        cycle = self._cycle(options.label_rate, layer_decay=1.0 if fresh else options.layer_decay)
         self._train(learner, {task.name: self._labeled(one, given, 2, labels)}, options.label_steps, cycle)
         return learner, one
 
