@@ -4,12 +4,13 @@
     student      a QRNN, language model of the target language, learns the teacher's labels of target texts
     no_lm        the same without the language model, all layers at one rate: is it what the student has read?
     again        the teacher goes on with its own labels: is it the target texts and not the student?
+    noisy        the student with true labels, as many of them made wrong at random as the teacher's are
     shuffled     the student with the labels dealt anew: what the number of each label says
     supervised   the student with the true labels of the same texts: what there is to learn
 
 Texts are verses of the Bible in two languages, labels the kinds of books they stand in. Chapters are divided at random:
 pairs for TLM, source texts with labels, target texts without, and those that are asked. No verse has two uses.
-Source: Eisenschlos et al., 2019 (MultiFiT), section 3.3; the arms `again`, `no_lm` and `shuffled` are controls of ours.
+Source: Eisenschlos et al., 2019 (MultiFiT), section 3.3; the arms but `teacher` and `student` are controls of ours.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ from kelm.training.trainer import train_unsaved
 from multilingual.languages import with_languages
 from multilingual.objectives.translation_lm import TranslationLanguageModel
 
-__all__ = ["Bootstrap", "BootstrapArm", "BootstrapOutcome", "divided", "table"]
+__all__ = ["Bootstrap", "BootstrapArm", "BootstrapOutcome", "as_wrong", "divided", "table"]
 
-BootstrapArm = Literal["teacher", "student", "no_lm", "again", "shuffled", "supervised"]
+BootstrapArm = Literal["teacher", "student", "no_lm", "again", "noisy", "shuffled", "supervised"]
 ARMS: tuple[BootstrapArm, ...] = get_args(BootstrapArm)
 BOOKS = {
     "law": "GEN EXO LEV NUM DEU",
@@ -179,6 +180,16 @@ def divided(verses: Mapping[str, Verse], seed: int) -> dict[str, list[Verse]]:
     return found
 
 
+def as_wrong(gold: Sequence[str], answers: Sequence[str], seed: int) -> list[str]:
+    """Returns the right labels with as many of them wrong as the answers are, where and how by chance."""
+    drawn = random.Random(seed)
+    wrong = sum(one != other for one, other in zip(gold, answers, strict=True))
+    found = list(gold)
+    for place in drawn.sample(range(len(gold)), wrong):
+        found[place] = drawn.choice([label for label in LABELS if label != gold[place]])
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Work:
     """All arms of a seed."""
@@ -202,8 +213,9 @@ class _Work:
         if arm == "teacher":
             return self.teacher, both
         given, labels = self.verses["unlabeled"], list(self.pseudo)
-        if arm == "supervised":
-            labels = [verse[0] for verse in given]
+        if arm in ("supervised", "noisy"):
+            gold = [verse[0] for verse in given]
+            labels = gold if arm == "supervised" else as_wrong(gold, labels, self.seed)
         elif arm == "shuffled":
             random.Random(self.seed).shuffle(labels)
         torch.manual_seed(self.seed)
@@ -356,6 +368,6 @@ def table(outcomes: Sequence[BootstrapOutcome]) -> str:
     """Returns means over seeds with 95 % intervals, and the student's gains paired by seed, as Markdown."""
     heads = ["target", "target, dev", "source", "its labels"]
     found = {(one.arm, one.seed): [one.target, one.dev, one.source, one.taught] for one in outcomes}
-    over = ("teacher", "no_lm", "again", "shuffled", "supervised")
+    over = tuple(arm for arm in ARMS if arm != "student")
     said = f"Share of right labels, {len({one.seed for one in outcomes})} seeds."
     return "\n".join([said, "", *arms_table(found, heads, arms=ARMS, over=over, ours="student")]) + "\n"

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from kelm.errors import InputError
-from multilingual.study.bootstrap import ARMS, BOOKS, LABELS, USES, Bootstrap, BootstrapOutcome, divided, read, table
+from multilingual.study.bootstrap import (
+    ARMS,
+    BOOKS,
+    LABELS,
+    USES,
+    Bootstrap,
+    BootstrapOutcome,
+    as_wrong,
+    divided,
+    read,
+    table,
+)
 
 
 @pytest.fixture
@@ -79,6 +90,16 @@ def test_every_arm_runs_and_goes_on_where_it_was(data: Path, tmp_path: Path) -> 
     assert "; source" in said[0]
     again: list[str] = []
     assert study().run(data, tmp_path / "out", again.append) == report and not again
+
+
+def test_noise_is_as_much_as_the_teachers_and_falls_anywhere() -> None:
+    gold = [LABELS[number % 6] for number in range(600)]
+    answers = [LABELS[0] if label == LABELS[1] else label for label in gold]  # all of one kind wrong, in one way
+    made = as_wrong(gold, answers, 0)
+    wrong = [(one, other) for one, other in zip(gold, made, strict=True) if one != other]
+    assert len(wrong) == 100
+    assert {one for one, _ in wrong} == set(LABELS) == {other for _, other in wrong}
+    assert made == as_wrong(gold, answers, 0) != as_wrong(gold, answers, 1)
 
 
 def test_the_table_tells_the_students_gain_over_its_teacher() -> None:
