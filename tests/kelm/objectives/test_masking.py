@@ -91,7 +91,8 @@ def test_only_targets_change_and_special_tokens_stay_out(kind: Kind) -> None:
 
 
 def test_random_tokens_are_uniform_over_what_is_not_special() -> None:
-    drawn = masking()._others(np.random.default_rng(0).integers(0, VOCABULARY - len(SPECIAL), 200_000))
+    numbers = np.random.default_rng(0).integers(0, VOCABULARY - len(SPECIAL), 200_000)
+    drawn = masking()._others(numbers, np.full(len(numbers), VOCABULARY - 1))
     counts = np.bincount(drawn, minlength=VOCABULARY)
     ordinary = np.setdiff1d(np.arange(VOCABULARY), SPECIAL)
     assert counts[list(SPECIAL)].sum() == 0
