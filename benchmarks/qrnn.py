@@ -76,7 +76,7 @@ def _row(told: str, count: int, length: int, *, quick: bool) -> Row:
     def step_peer() -> float:
         return _updated(peer(batch.tokens), optimizers[1], tokens.size)
 
-    made = compare(step_ours, step_peer, repeats=3 if quick else 5)
+    made = compare(step_ours, step_peer, repeats=3 if quick else 5, memory=False)
     return made.row("qrnn", "torch nn.LSTM", unit="tokens/s", setting=told, parameters=sum(one.numel() for one in ours))
 
 
