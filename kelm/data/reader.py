@@ -37,6 +37,7 @@ class Reader(Corpus[Encoded]):
         length: tokens that a text may have, special ones included; at most what the model has positions for.
         attach: makes parts of what the source says (`Text.fields`).
         long: what happens to a longer text: it is cut, split into windows at word borders, or refused.
+        both: a pair gives nothing if one of its sides has no real token: it is blank, or of marks without a width.
         chunk: texts that are tokenized together; the result does not depend on it.
 
     Raises:
@@ -51,12 +52,13 @@ class Reader(Corpus[Encoded]):
         *,
         attach: Attach | None = None,
         long: Long = "cut",
+        both: bool = False,
         chunk: int = 256,
     ) -> None:
         if long not in get_args(Long):
             raise KelmError(f'Reader: long="{long}" is not one of {", ".join(get_args(Long))}.')
         self.corpus, self.tokenizer, self.length = corpus, tokenizer, length
-        self.attach, self.long, self.chunk = attach, long, chunk
+        self.attach, self.long, self.both, self.chunk = attach, long, both, chunk
 
     def stream(self, shard: Shard = Shard(), start: Cursor | None = None) -> Iterator[tuple[Encoded, Cursor]]:  # noqa: B008
         before, skip = (None, 0) if start is None else (start["text"], start["windows"])
@@ -82,7 +84,8 @@ class Reader(Corpus[Encoded]):
         both = iter(self.tokenizer.encode([first for first, _ in pairs], [pair for _, pair in pairs], length=length))
         for text in texts:
             encoded = next(single if text.pair is None else both)
-            if not (encoded.words >= 0).any():
+            sides = (0, 1) if self.both and text.pair is not None else (encoded.segments,)
+            if not all(((encoded.words >= 0) & (encoded.segments == side)).any() for side in sides):
                 yield []
             elif len(encoded) <= self.length:
                 yield [encoded]
@@ -103,7 +106,8 @@ class Reader(Corpus[Encoded]):
 
     def fingerprint(self) -> str:
         attach = [] if self.attach is None else [_named(self.attach)]
-        return digest(self.corpus.fingerprint(), self.tokenizer.fingerprint(), self.length, self.long, attach)
+        how = [self.length, self.long, *(["both"] if self.both else [])]
+        return digest(self.corpus.fingerprint(), self.tokenizer.fingerprint(), *how, attach)
 
 
 @runtime_checkable

@@ -232,4 +232,4 @@ def translation_or_not(
     told = {name: Paraphrases(part, tokenizer, **options, seed=seed) for name, part in parts.items()}
     sampled = Sampled(told, alpha=alpha, unit=unit, seed=seed)
     attach = _Told(Labeled("label", LABELS))
-    return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=attach)
+    return Reader(sampled, tokenizer, min(length or config.longest, config.longest), attach=attach, both=True)

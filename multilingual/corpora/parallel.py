@@ -308,4 +308,4 @@ def parallel_text(
     parts = pair_parts(files, columns=columns, order=order, seed=seed, identifier=identifier)
     sampled = Sampled(parts, alpha=alpha, phases=phases, unit=unit, seed=seed)
     kind = OneLanguage if pure else Reader
-    return kind(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages)
+    return kind(sampled, tokenizer, min(length or config.longest, config.longest), attach=in_languages, both=True)

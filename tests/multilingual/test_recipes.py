@@ -1,4 +1,7 @@
-"""Every recipe of training runs as it is written, on files where it looks for them; only sizes are small."""
+"""Every recipe of training runs as it is written, on files where it looks for them; only sizes are small.
+
+Some lines hold nothing but marks without a width, on one side of a pair or the other.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ LINES = {
     "sw": ["paka alikaa juu ya mkeka", "mbwa alikimbia nyumbani", "siku imekwisha sasa", "tunasoma vitabu vya zamani"],
     "yo": ["ologbo joko lori eni", "aja sare lo si ile", "ojo ti lo bayi", "a n ka iwe atijo"],
 }
+MARKS = {"en": "\u200e", "de": "\ufeff\u200b"}
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 STEPS = 3
 
@@ -47,7 +51,10 @@ def named(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def write(path: Path, code: str) -> None:
     path = Path(str(path).replace("*", "part"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{line}\n" for line in LINES[code] * 12)
+    lines = LINES[code] * 12
+    blank = MARKS.get(code, "\u200b")  # no white space, and yet no token
+    lines[5 if code == "en" else 3 :: 8] = [blank] * 6
+    text = "".join(f"{line}\n" for line in lines)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
 
 
