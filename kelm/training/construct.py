@@ -223,17 +223,23 @@ def corpus(choice: CorpusChoice, parts: Parts, room: int | None, field: str) -> 
     """Returns a corpus of what the objective reads: tokenized texts, unless the plug-in asks for the tokenizer itself.
 
     Raises:
-        RecipeError: no corpus has that name, or it does not take an option.
+        RecipeError: no corpus has that name, it does not take an option, or it takes no length.
     """
     known = [*CORPORA, *_names("corpora")]
     if choice.name not in known:
         remedy = closest(choice.name, known)
         raise RecipeError(f'no corpus is called "{choice.name}"', field=f"{field}.name", remedy=remedy)
     plugin: Any = CORPORA.get(choice.name) or plugins.find("corpora", choice.name)
-    made: Corpus[Any] = make(plugin, choice.options, parts, f"{field}.options")
     most = min(room or parts.config.longest, parts.config.longest)
-    if "tokenizer" not in inspect.signature(plugin).parameters:
-        made = Reader(made, parts.tokenizer, min(choice.length or most, most), long=choice.long)
+    length, takes, options = min(choice.length or most, most), inspect.signature(plugin).parameters, choice.options
+    if "length" in takes and (choice.length is not None or takes["length"].default is None):
+        options = {"length": length, **options}
+    elif choice.length is not None and "tokenizer" in takes:
+        remedy = "Leave it out."
+        raise RecipeError(f"the corpus {choice.name} takes no length", field=f"{field}.length", remedy=remedy)
+    made: Corpus[Any] = make(plugin, options, parts, f"{field}.options")
+    if "tokenizer" not in takes:
+        made = Reader(made, parts.tokenizer, length, long=choice.long)
     found = enrichers(choice, parts, most, f"{field}.enrich")
     return Enriched(made, found) if found else made
 

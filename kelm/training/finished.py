@@ -162,7 +162,7 @@ class FinishedRun:
     def _read(self, texts: Sequence[New], choice: ObjectiveChoice, words: bool) -> list[Encoded]:
         corpus = choice.held_out or choice.corpus
         most = min(self.recipe.batch.room or self.parts.config.longest, self.parts.config.longest)
-        length = min(corpus.length or int(corpus.options.get("length") or most), most)
+        length = min(int(corpus.options.get("length") or corpus.length or most), most)
         made = InMemory([_text(one, words) for one in texts])
         attach = Tagged(None, bool(corpus.options.get("blanks", True))) if words else None
         read: Corpus[Encoded] = Reader(made, self.parts.tokenizer, length, attach=attach)

@@ -20,6 +20,7 @@ from functools import cached_property
 from heapq import heapify, heapreplace
 from itertools import count
 from typing import Any, Literal, get_args
+from unicodedata import category
 
 import numpy as np
 from jaxtyping import Float64
@@ -41,6 +42,7 @@ from multilingual.languages import Languages, language, with_languages
 __all__ = ["Sampled", "Unit", "in_languages", "monolingual_text", "shares", "texts_of"]
 
 Unit = Literal["texts", "bytes"]
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode's controls, marks without a width, and white space
 
 
 def shares(counts: Sequence[float], alpha: float) -> Float64[np.ndarray, "part"]:
@@ -175,10 +177,12 @@ class Sampled(Corpus[Text]):
 
 def _counted(name: str, part: Corpus[Text]) -> tuple[int, int]:
     texts = size = 0
+    readable = False
     for text, _ in part.stream():
+        readable = readable or not all(category(one) in _UNSEEN for one in text.text)
         texts += 1
         size += len(text.text.encode()) + len((text.pair or "").encode())
-    if not texts:
+    if not readable:
         remedy = "Give other files, or leave it out."
         raise InputError(f'"{name}" has no text', field=f"files.{name}", remedy=remedy)
     return texts, size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kelm import cli
 from kelm.errors import KelmError
 from kelm.model import Encoder
 from kelm.text import vocabulary
-from kelm.training import recipe_file
+from kelm.training import construct, recipe_file
 from kelm.training.recipe import Recipe
 from kelm.training.run import train
 from multilingual.modules.language_embedding import LanguageEmbedding
@@ -195,3 +196,19 @@ def test_a_resumed_run_goes_on_counting(folder: Path, tmp_path: Path) -> None:
     train(first, tmp_path / "run", resume=True)
     again = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line.get("tokens") for line in again] == [line.get("tokens") for line in whole]
+
+
+@pytest.mark.parametrize(("own", "given", "room", "most"), [(None, 6, 32, 6), (5, 6, 32, 5), (None, None, 7, 7)])
+def test_the_length_of_a_corpus_and_the_room_of_a_row_bound_what_a_corpus_reads_by_itself(
+    own: int | None, given: int | None, room: int, most: int, folder: Path
+) -> None:
+    made = recipe(folder)
+    words = construct.tokenizer(made)
+    encoder = construct.encoder(made, words)
+    choice = made.objectives[0].corpus
+    options = {name: value for name, value in choice.options.items() if name != "length"}
+    choice = replace(choice, length=given, options={**options, **({} if own is None else {"length": own})})
+    (folder / "en.txt").write_text("a cat sat here a dog ran it is late\n" * 4)
+    parts = construct.Parts(encoder.config, words, encoder, 0)
+    corpus = construct.corpus(choice, parts, room, "objectives.0.corpus")
+    assert max(len(text) for text, _ in corpus.stream()) == most

@@ -141,7 +141,7 @@ def test_a_long_text_is_split_and_each_part_knows_its_language(tmp_path: Path) -
     ],
 )
 def test_bad_files_are_told_before_anything_is_learned(files: dict[str, Any], said: str, tmp_path: Path) -> None:
-    for name, content in (("en.txt", "a cat\n"), ("empty.txt", "\n \n"), ("en.jsonl", "{}")):
+    for name, content in (("en.txt", "a cat\n"), ("empty.txt", "\n \n\u200b\n"), ("en.jsonl", "{}")):
         (tmp_path / name).write_text(content)
     placed = {
         tag: [str(tmp_path / one) for one in paths] if isinstance(paths, list) else str(tmp_path / paths)
