@@ -11,6 +11,7 @@ transport: Chi et al., 2021 (XLM-Align), section 3.1. Error rate: Och and Ney, 2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -25,10 +26,20 @@ from kelm.errors import InputError, closest
 from kelm.model import Encoder
 from kelm.typing import Bool, Float, Tensor
 
-__all__ = ["AlignmentScores", "Links", "Method", "alignment_scores", "links", "token_links", "token_states"]
+__all__ = [
+    "AlignmentScores",
+    "Links",
+    "Method",
+    "alignment_scores",
+    "links",
+    "token_links",
+    "token_states",
+    "word_links",
+]
 
 Method = Literal["argmax", "itermax", "transport"]
 Links = frozenset[tuple[int, int]]
+_WORD = re.compile(r"\S+")
 _ONE_FREE = 0.9
 _FEW = 2  # a side of so many pieces has no second round
 
@@ -121,6 +132,23 @@ def _transported(
             sums = plan.sum(side, keepdim=True)
             plan = plan / sums.where(sums > 0, 1.0)
     return plan
+
+
+def word_links(
+    encoder: Encoder, first: Sequence[Encoded], second: Sequence[Encoded], *, pad: int, layer: int, method: Method
+) -> list[Links]:
+    """Returns the links of each pair of sentences; words are what stands between blanks.
+
+    Raises:
+        InputError: see `token_states` and `token_links`.
+    """
+    ours, theirs = (token_states(encoder, side, pad=pad, layer=layer) for side in (first, second))
+    starts = [[[match.start() for match in _WORD.finditer(text.text)] for text in side] for side in (first, second)]
+    pairs = zip(first, second, ours, theirs, *starts, strict=True)
+    return [
+        links(token_links(here, there, method), one, other, (begin, start))
+        for one, other, here, there, begin, start in pairs
+    ]
 
 
 def links(

@@ -95,32 +95,33 @@ def words(
     Example: kelm align words xlm-roberta-base --pair en-de=dev.en,dev.de --layer 8 --method argmax
     """
     from kelm.training.finished import encoder_of
-    from multilingual.word_alignment import alignment_scores, links, token_links, token_states
+    from multilingual.word_alignment import alignment_scores, word_links
 
     encoder, tokenizer = encoder_of(model)
     found: list[Links] = []
     rest = _every_line(pair)
     while some := list(islice(rest, _BATCH)):
         sides = [[one[side] for one in some] for side in (0, 1)]
-        read = [tokenizer.encode(side, length=encoder.config.longest) for side in sides]
-        states = [token_states(encoder, side, pad=tokenizer.pad, layer=layer) for side in read]
-        for at in range(len(some)):
-            joined = token_links(states[0][at], states[1][at], method)  # type: ignore[arg-type]  # it is checked there
-            starts = _starts(sides[0][at]), _starts(sides[1][at])
-            linked = links(joined, read[0][at], read[1][at], starts)
-            found += [linked] if gold is not None else []
-            if gold is None:
-                print(" ".join(f"{one}-{other}" for one, other in sorted(linked)))
+        first, second = (tokenizer.encode(side, length=encoder.config.longest) for side in sides)
+        linked = word_links(
+            encoder,
+            first,
+            second,
+            pad=tokenizer.pad,
+            layer=layer,
+            method=method,  # type: ignore[arg-type]  # it is checked there
+        )
+        if gold is not None:
+            found += linked
+            continue
+        for of_line in linked:
+            print(" ".join(f"{one}-{other}" for one, other in sorted(of_line)))
     if gold is not None:
         sure, possible = _gold(gold)
         scores = alignment_scores(found, sure, possible)
         told = f"precision {scores.precision:.3f}, recall {scores.recall:.3f}, F1 {scores.f1:.3f}"
         print(f"alignment error {scores.error:.3f}, {told}; {len(found):,} sentences")
     sys.stdout.flush()
-
-
-def _starts(text: str) -> list[int]:
-    return [match.start() for match in re.finditer(r"\S+", text)]
 
 
 def _pairs(given: str) -> Iterator[Text]:

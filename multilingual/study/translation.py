@@ -11,7 +11,8 @@
 
 All arms of a seed read the same sentences with a vocabulary that all languages share. Asked: whether a sentence's
 translation is the nearest of the test's, in both directions, by the mean state after each layer; the loss of masked
-words of a sentence alone; and, with `zero_shot`, whether tags that were learned in one language are right in another.
+words of a sentence alone; with `zero_shot`, whether tags that were learned in one language are right in another; and,
+with `known`, whether words are linked as a dictionary says.
 Sources: Conneau and Lample, 2019, sections 3 and 5; Huang et al., 2019; Chi et al., 2021 (InfoXLM, XLM-Align); the
 controls are ours.
 """
@@ -32,6 +33,7 @@ from kelm.data.corpus import InMemory, Text, digest
 from kelm.data.files import required
 from kelm.data.labeled_text import Labeled
 from kelm.data.stream import BatchStream
+from kelm.errors import InputError
 from kelm.evaluation.base import given
 from kelm.evaluation.intervals import arms_table
 from kelm.evaluation.outcomes import OutcomeLog
@@ -46,6 +48,7 @@ from kelm.training.held_out import HeldOut
 from kelm.training.learner import Learner
 from kelm.training.recipe import Optimization
 from kelm.training.trainer import train_unsaved
+from multilingual.corpora.code_switched import read_dictionary
 from multilingual.corpora.hard_negatives import LABELS, Paraphrases
 from multilingual.corpora.parallel import translations
 from multilingual.evaluation.retrieval import retrieval, sentence_vectors
@@ -54,6 +57,7 @@ from multilingual.objectives.denoising_alignment import DenoisingAlignment
 from multilingual.objectives.translation_contrast import TranslationContrast
 from multilingual.objectives.translation_lm import Layout, TranslationLanguageModel
 from multilingual.objectives.word_recovery import WordRecovery
+from multilingual.study.known_links import known_link_error
 from multilingual.study.zero_shot import ZeroShot
 
 __all__ = ["Translation", "TranslationArm", "TranslationOutcome", "Work", "multi30k", "only", "sides_of", "table"]
@@ -72,6 +76,7 @@ class TranslationOutcome:
         pairs: the same by pair of languages, after the best layer of the development pairs.
         masked: loss of masked words of the test's sentences, each alone.
         tagged: accuracy of zero-shot tagging by language.
+        linked: error of word alignment by pair of languages, after the best layer of the development pairs.
     """
 
     arm: str
@@ -81,6 +86,7 @@ class TranslationOutcome:
     pairs: dict[str, float]
     masked: float
     tagged: dict[str, float] = field(default_factory=dict)
+    linked: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +102,7 @@ class Translation:
         length: tokens of a sentence at most; a pair has twice as many.
         hard: of word recovery, see `RecoveryAttention`.
         zero_shot: None: no tagging.
+        known: dictionaries by pair of languages: words that they know are to be linked, see `known_link_error`.
     """
 
     train: Files = field(default_factory=lambda: multi30k("train"))
@@ -115,9 +122,14 @@ class Translation:
     length: int = 40
     hard: bool = False
     zero_shot: ZeroShot | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, data: Path | None, out: Path, say: Callable[[str], None]) -> str:
         """Returns the report; see `kelm.evaluation.base.Evaluation`."""
+        unasked = [name for name in self.known if name not in self.dev or name not in self.test]
+        if unasked:
+            remedy = "Name pairs of languages that both have."
+            raise InputError(f"dev or test has no {unasked[0]}", field=f"known.{unasked[0]}", remedy=remedy)
         work = Work(self, given(data), out, say)
         record.keep(out, {"texts": digest([self.train, work.pairs]), "vocabulary": work.words.fingerprint()})
         log = OutcomeLog(out / "outcomes.jsonl", TranslationOutcome)
@@ -162,9 +174,23 @@ class Work:
         pairs = {name: of_layer[best] for name, of_layer in found["test"].items()}
         asked = self.options.zero_shot
         tagged = {} if asked is None else asked.accuracies(encoder, self.words, self.data, seed)
+        linked = {name: self._link_error(encoder, name, path) for name, path in self.options.known.items()}
         told = "".join(f", {code} {value:.3f}" for code, value in tagged.items())
+        told += "".join(f", {name} linked wrong {value:.3f}" for name, value in linked.items())
         self.say(f"{arm}, seed {seed}: found {_mean(pairs.values()):.3f} after layer {best}, masked {masked:.3f}{told}")
-        return TranslationOutcome(arm, seed, best, means["test"], pairs, masked, tagged)
+        return TranslationOutcome(arm, seed, best, means["test"], pairs, masked, tagged, linked)
+
+    def _link_error(self, encoder: Encoder, name: str, path: str) -> float:
+        """Returns the error of links of words in the test, after the layer that is best in the development pairs."""
+        dictionary = read_dictionary(str(required(self.data, path)))
+
+        def error(files: Files, layer: int) -> float:
+            pairs = self.read({name: files[name]})[name]
+            first, second = (self.alone([only(pair, side) for pair in pairs]) for side in (0, 1))
+            return known_link_error(encoder, first, second, dictionary, pad=self.words.pad, layer=layer)
+
+        best = min(range(self.options.layers + 1), key=lambda layer: error(self.options.dev, layer))
+        return error(self.options.test, best)
 
     def _found(self, encoder: Encoder, part: str, layers: Sequence[int]) -> dict[str, dict[int, float]]:
         """Returns how often translations are found, by pair and layer."""
@@ -314,8 +340,16 @@ def table(outcomes: Sequence[TranslationOutcome]) -> str:
     codes = list(dict.fromkeys(code for one in outcomes for code in one.tagged))
     heads = [*(f"layer {layer + 1}" for layer in range(layers)), *names, "masked words (loss)"]
     heads += [f"tags, {code}" for code in codes]
+    linked = list(dict.fromkeys(name for one in outcomes for name in one.linked))
+    heads += [f"words linked wrong, {name}" for name in linked]
     found = {
-        (one.arm, one.seed): [*one.found, *map(one.pairs.get, names), one.masked, *map(one.tagged.get, codes)]
+        (one.arm, one.seed): [
+            *one.found,
+            *map(one.pairs.get, names),
+            one.masked,
+            *map(one.tagged.get, codes),
+            *map(one.linked.get, linked),
+        ]
         for one in outcomes
     }
     chosen = sorted({one.layer for one in outcomes})

@@ -17,10 +17,12 @@ from scipy.linalg import orthogonal_procrustes
 from kelm import cli
 from kelm.errors import InputError
 from kelm.model import Encoder, EncoderConfig
+from kelm.text import tokenizer as tokenizers
 from kelm.text import vocabulary
 from multilingual.alignment.layers import layer_scores, table, words_found
 from multilingual.alignment.similarity import linear_cka, procrustes
 from multilingual.evaluation.retrieval import retrieval
+from multilingual.study.known_links import known_link_error, known_links
 from multilingual.word_alignment import Method, alignment_scores, links, token_links, token_states
 
 RANDOM = np.random.default_rng(0)
@@ -282,3 +284,38 @@ def test_a_piece_is_of_the_word_in_which_it_begins() -> None:
     first, second = words.encode(["cat dog", "cat dog"])
     pieces = int((first.words >= 0).sum())
     assert links(torch.eye(pieces, dtype=torch.bool), first, second, ([0, 4], [0, 4])) == {(0, 0), (1, 1)}
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=6), st.lists(st.sampled_from("ABCD"), max_size=6))
+def test_a_link_is_known_if_neither_word_has_another_translation_in_the_sentences(
+    first: list[str], second: list[str]
+) -> None:
+    dictionary = {"a": ("A", "B"), "b": ("B",), "c": ("C", "C"), "e": ("D",)}
+
+    def allowed(one: str, other: str) -> bool:
+        return other.casefold() in [word.casefold() for word in dictionary.get(one, ())]
+
+    expected = {
+        (row, column)
+        for row, one in enumerate(first)
+        for column, other in enumerate(second)
+        if allowed(one, other)
+        and sum(allowed(one, there) for there in second) == 1 == sum(allowed(here, other) for here in first)
+    }
+    assert known_links(" ".join(first), " ".join(second), dictionary) == expected
+
+
+def test_words_that_a_dictionary_does_not_know_do_not_count(model: Path) -> None:
+    encoder, words = Encoder.from_pretrained(model), tokenizers.open(model)
+    ours, theirs = (WORDS[code][:3] for code in ("en", "de"))
+    first, second = (words.encode([" ".join(side)]) for side in (ours, theirs))
+
+    def error(*pairs: tuple[int, int]) -> float:
+        told = {ours[one]: (theirs[other],) for one, other in pairs}
+        return known_link_error(encoder, first, second, told, pad=words.pad, layer=0)
+
+    assert error((0, 0), (1, 1)) == 0
+    assert error((0, 1), (1, 0)) == 1
+    assert error((0, 0), (1, 2)) == pytest.approx(1 - 2 / 5)  # of links 0-0, 1-1 and 2-2 one is right, of two
+    with pytest.raises(InputError, match="0 are right"):
+        error()

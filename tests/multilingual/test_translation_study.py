@@ -60,7 +60,9 @@ def test_sentences_put_together_from_their_translations_are_found_and_tags_are_a
         lines = [f"1-2\tboth\t_\t_{REST}", *(f"{row}{REST}\n" for row in rows)]
         (data / f"{code}.conllu").write_text("\n".join(lines) + "\n")
     asked = ZeroShot(train="en.conllu", test={"en": "en.conllu", "de": "de.conllu"}, steps=60, tokens=256, rate=5e-3)
-    report = study(arms=("recovery", "recovery_shuffled"), steps=300, hard=True, zero_shot=asked).run(
+    (data / "known.tsv").write_text("".join(f"{one}\t{other}\n" for one, other in zip(ONE, OTHER, strict=True)))
+    arms, known = ("recovery", "recovery_shuffled"), {"en-de": "known.tsv"}
+    report = study(arms=arms, steps=300, hard=True, zero_shot=asked, known=known).run(
         data, tmp_path / "out", lambda said: None
     )
     rows = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("| ")]
@@ -70,6 +72,14 @@ def test_sentences_put_together_from_their_translations_are_found_and_tags_are_a
     assert float(values["recovery"][head.index("tags, en")]) > 0.9
     assert 0 <= float(values["recovery"][head.index("tags, de")]) <= 1
     assert "recovery - recovery_shuffled" in report
+    wrong = {arm: float(row[head.index("words linked wrong, en-de")]) for arm, row in values.items()}
+    assert wrong["recovery"] < wrong["recovery_shuffled"] / 2
+
+
+def test_a_dictionary_of_languages_that_are_not_asked_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no en-fr") as told:
+        study(known={"en-fr": "known.tsv"}).run(data, tmp_path / "out", lambda said: None)
+    assert told.value.field == "known.en-fr"
 
 
 def test_sentences_told_from_others_and_words_that_point_are_arms_too(data: Path, tmp_path: Path) -> None:
