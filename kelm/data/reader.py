@@ -84,8 +84,8 @@ class Reader(Corpus[Encoded]):
         both = iter(self.tokenizer.encode([first for first, _ in pairs], [pair for _, pair in pairs], length=length))
         for text in texts:
             encoded = next(single if text.pair is None else both)
-            sides = (0, 1) if self.both and text.pair is not None else (encoded.segments,)
-            if not all(((encoded.words >= 0) & (encoded.segments == side)).any() for side in sides):
+            real = encoded.words >= 0
+            if not real.any() or (self.both and text.pair is not None and len(set(encoded.segments[real])) < 2):
                 yield []
             elif len(encoded) <= self.length:
                 yield [encoded]
